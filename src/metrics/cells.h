@@ -42,7 +42,8 @@ class Cells {
 
   static void add_at(std::uint32_t index, std::uint64_t n) {
     Cell* page = mine_->pages[index / cells_per_page].load(std::memory_order_relaxed);
-    if (page == nullptr) [[unlikely]] page = make_page(index / cells_per_page);
+    if (page == nullptr) [[unlikely]]
+      page = make_page(index / cells_per_page);
     Cell& cell = page[index % cells_per_page];
     cell.store(cell.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
   }
