@@ -7,7 +7,11 @@
 // Handlers are Tasks. A Task that is awaited on a shard is resumed on that shard, whatever it waited for.
 #pragma once
 
+#include <atomic>
+#include <coroutine>
 #include <cstddef>
+#include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -51,6 +55,9 @@ class Shard {
 
  protected:
   static void set_current(Shard* shard);
+  // How block_on waits for `done` to become true: real shards run by themselves, the simulated one is run here.
+  virtual void drive_until(const std::atomic<bool>& done);
+  friend void block_on(Shard& shard, std::move_only_function<Task<void>()> fn);
 };
 
 // Waits of one coroutine that something else can end early: an event with a timeout. On one shard only.
@@ -72,6 +79,8 @@ class Waiter {
 
  private:
   struct Awaiter;
+  void resume();
+
   Shard& shard_;
   std::coroutine_handle<> waiting_ = nullptr;
   Shard::TimerId timer_ = 0;
@@ -97,6 +106,8 @@ class Scope {
 
  private:
   struct Runner;
+  static Runner run(Scope& scope, Task<void> task);
+
   Shard& shard_;
   std::size_t running_ = 0;
   std::vector<std::coroutine_handle<>> stopping_;
@@ -105,7 +116,7 @@ class Scope {
 // The shards of the process: `count` threads.
 class Shards {
  public:
-  // Starts the threads. `names` appear in the thread names ("shard-0").
+  // Starts the threads, named "shard-0" and so on.
   explicit Shards(std::size_t count);
   ~Shards();  // stop() must have been called
   Shards(const Shards&) = delete;
@@ -113,6 +124,7 @@ class Shards {
 
   std::size_t size() const;
   Shard& operator[](std::size_t index);
+  std::vector<Shard*> all();
   // Ends the loops once their queues are empty, and joins the threads. Not from a shard.
   void stop();
 
@@ -193,8 +205,8 @@ auto call(Shard& owner, Fn fn) -> Task<typename detail::CallResult<Fn>::type> {
   }
 }
 
-// Runs a Task on a shard from a thread that is none (main, tests) and waits for it. `fn` gives the Task and is
-// called on the shard.
+// Runs a Task on a shard from a thread that is none (main, tests) and waits for it. `fn` gives the Task, is called
+// on the shard and lives until the Task has ended. An exception of the Task is thrown again here.
 void block_on(Shard& shard, std::move_only_function<Task<void>()> fn);
 
 }  // namespace weir::runtime

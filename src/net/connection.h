@@ -1,0 +1,161 @@
+// One accepted (or opened) connection: a stream of frames in, a stream of bytes out.
+//
+// A frame is 4 bytes of big-endian length and that many bytes (Kafka's and ZooKeeper's framing alike). Memory for a
+// frame is leased from the server's budget before its body is read; until then the connection is not read, so a
+// peer is slowed down and nothing grows. A Connection lives on one shard and is used on that shard only.
+//
+// It closes itself, with one log line that names peer and reason (rate limited), on: a length that is negative or
+// over the limit, no traffic for idle_max while it is not muted (connections.max.idle.ms), a queue of pushes over
+// its bound. Reads and writes that wait then end with an error.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <expected>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bytes/shared.h"
+#include "net/transport.h"
+#include "runtime/budget.h"
+#include "runtime/shard.h"
+#include "runtime/sockets.h"
+
+namespace weir::net {
+
+// What the connections of a server add up to; written with relaxed atomics by every shard, read by the metrics.
+struct Counters {
+  std::atomic<std::uint64_t> accepted{0};
+  std::atomic<std::uint64_t> closed{0};
+  std::atomic<std::uint64_t> rejected{0};       // over a limit at accept
+  std::atomic<std::uint64_t> expired_idle{0};   // closed by connections.max.idle.ms
+  std::atomic<std::uint64_t> bad_frames{0};     // closed for a length that lies
+  std::atomic<std::uint64_t> accept_errors{0};  // EMFILE and the like
+  std::atomic<std::uint64_t> frames{0};
+  std::atomic<std::uint64_t> bytes_in{0};
+  std::atomic<std::uint64_t> bytes_out{0};
+  std::atomic<std::uint64_t> memory_waits{0};  // frames that waited for queued.max.request.bytes
+
+  std::uint64_t open() const {
+    const auto gone = closed.load(std::memory_order_relaxed);
+    return accepted.load(std::memory_order_relaxed) - gone;
+  }
+};
+
+struct ConnectionOptions {
+  std::uint32_t frame_bytes_max = 100 * 1024 * 1024;  // socket.request.max.bytes
+  std::uint64_t queued_push_bytes_max = 1024 * 1024;  // for send()
+  runtime::Budget* budget = nullptr;                  // queued.max.request.bytes; null: no limit
+  milliseconds idle_max{0};                           // connections.max.idle.ms; 0 or less: never
+  Counters* counters = nullptr;                       // null: not counted
+  const char* protocol = "Kafka";                     // for log lines
+  // The response that is being written is cut when it does not move for idle_max.
+};
+
+// A frame as it came: the body without its length. The lease gives the memory back to the budget; hold it as long
+// as `bytes` is held.
+struct Frame {
+  bytes::Shared bytes;
+  runtime::Lease lease;
+};
+
+// Why a read gave no frame. `closed` is the ordinary end: the peer left between two frames, or we closed.
+enum class Ended : std::uint8_t { closed, broken, bad_frame, idle };
+
+class Connection : public std::enable_shared_from_this<Connection> {
+ public:
+  // `number` is unique in the process; `listener` is the listener's name.
+  static std::shared_ptr<Connection> make(runtime::Shard& shard, std::unique_ptr<Transport> transport,
+                                          ConnectionOptions options, std::uint64_t number, std::string listener);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // The next frame. One read at a time.
+  runtime::Task<std::expected<Frame, Ended>> read_frame();
+  // The first four bytes of what comes next, without taking them (ZooKeeper's four-letter words).
+  runtime::Task<std::expected<std::array<std::byte, 4>, Ended>> peek4();
+  // Some bytes as they are, at most out.size(); 0 at the end of the stream. For what is not framed.
+  runtime::Task<std::expected<std::size_t, Ended>> read_some(bytes::MutableBytes out);
+
+  // Sends all, in order. Several writes may be called at once: they go out one after the other, in the order of the
+  // calls. An error means the connection is closed.
+  runtime::Task<runtime::Io<>> write(std::vector<runtime::Chunk> chunks);
+  // Queues bytes nobody asked for (watches), behind what is being written. Over queued_push_bytes_max the connection
+  // is closed. Never waits.
+  void send(bytes::Shared bytes);
+
+  // While muted the idle time does not count: the peer waits for us, not we for it. Nests.
+  void mute() { ++muted_; }
+  void unmute();
+
+  // Ends everything that waits. At any time, more than once. `reason` is for the log at debug level.
+  void close(std::string_view reason = {});
+  bool closed() const { return closed_; }
+
+  runtime::Shard& shard() { return shard_; }
+  Transport& transport() { return *transport_; }
+  const runtime::Address& local() const { return transport_->local(); }
+  const runtime::Address& peer() const { return transport_->peer(); }
+  const std::string& listener() const { return listener_; }
+  std::uint64_t number() const { return number_; }
+  nanoseconds opened_at() const { return opened_at_; }
+  // "127.0.0.1:9092-127.0.0.1:53211-7", as Kafka names connections.
+  std::string id() const;
+
+  // Waits until all writes have ended and closes. Called by the server when serve() has returned.
+  runtime::Task<void> finish();
+
+ private:
+  Connection(runtime::Shard& shard, std::unique_ptr<Transport> transport, ConnectionOptions options,
+             std::uint64_t number, std::string listener);
+
+  runtime::Task<std::expected<void, Ended>> fill(std::size_t at_least);
+  runtime::Task<std::expected<bytes::Shared, Ended>> read_body(std::size_t size);
+  runtime::Task<void> drain_pushes();
+  std::unexpected<Ended> end_of_read() const;
+  void touch();
+  void arm_idle();
+  void idle_check();
+  void refuse_frame(std::int32_t length);
+
+  struct Turn;  // a write that waits for those before it
+
+  runtime::Shard& shard_;
+  std::unique_ptr<Transport> transport_;
+  const ConnectionOptions options_;
+  const std::uint64_t number_;
+  const std::string listener_;
+  const nanoseconds opened_at_;
+
+  // Bytes read and not yet given out: ahead_[ahead_begin_, ahead_end_).
+  std::unique_ptr<std::byte[]> ahead_;
+  std::size_t ahead_begin_ = 0;
+  std::size_t ahead_end_ = 0;
+
+  bool closed_ = false;
+  bool idle_closed_ = false;
+  bool reading_ = false;
+  int muted_ = 0;
+
+  bool writing_ = false;
+  std::deque<Turn*> turns_;
+  std::uint64_t written_ = 0;       // bytes out, moved by the transport while it writes
+  std::uint64_t written_seen_ = 0;  // at the last look of the idle timer
+
+  std::vector<bytes::Shared> pushes_;
+  std::uint64_t push_bytes_ = 0;
+  runtime::Scope pushing_;
+
+  runtime::Budget::Wait budget_wait_;
+
+  nanoseconds active_at_;
+  runtime::Shard::TimerId idle_timer_ = 0;
+};
+
+}  // namespace weir::net

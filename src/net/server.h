@@ -1,0 +1,85 @@
+// Listeners, the limits at their doors, and the connections behind them, spread over the shards.
+//
+//   Server server(shards, system_sockets(), service, options);
+//   auto bound = co_await server.start({{endpoint}});          // on a shard
+//   ...
+//   co_await server.stop();                                    // stop accepting, close, await all serve tasks
+//
+// The server lives on the shard that started it (start and stop are called there); each connection lives on the
+// shard that had the fewest when it came, and the Service serves it there.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "net/connection.h"
+#include "net/endpoint.h"
+#include "runtime/shard.h"
+#include "runtime/sockets.h"
+
+namespace weir::net {
+
+class Service {
+ public:
+  virtual ~Service() = default;
+  // Serves one connection on connection->shard() until it ends; the server closes it when this returns. What it
+  // spawns for the connection has ended when it returns. From several shards at once.
+  virtual runtime::Task<void> serve(std::shared_ptr<Connection> connection) = 0;
+};
+
+// Makes the transport of an accepted socket; on the socket's shard.
+using TransportFactory =
+    std::function<std::unique_ptr<Transport>(const Endpoint& listener, std::unique_ptr<runtime::Socket> socket)>;
+
+inline constexpr std::uint32_t no_limit = 0x7fffffff;
+
+struct ServerOptions {
+  std::uint32_t connections_max = no_limit;         // max.connections: at the limit nothing is accepted until one ends
+  std::uint32_t connections_per_ip_max = no_limit;  // max.connections.per.ip: more are closed at once
+  std::map<std::string, std::uint32_t> connections_per_ip_overrides;  // max.connections.per.ip.overrides
+  std::uint32_t frame_bytes_max = 100 * 1024 * 1024;                  // socket.request.max.bytes
+  std::int64_t queued_bytes_max = -1;                                 // queued.max.request.bytes; -1: no limit
+  std::uint64_t queued_push_bytes_max = 1024 * 1024;
+  milliseconds idle_max{600'000};   // connections.max.idle.ms; 0 or less: never
+  runtime::SocketOptions socket{};  // socket.send.buffer.bytes, socket.receive.buffer.bytes, backlog
+  const char* protocol = "Kafka";
+  TransportFactory transports;         // empty: plain_transport for every listener
+  milliseconds handshake_max{10'000};  // Transport::open() must be done within this time
+};
+
+struct ListenerOptions {
+  Endpoint endpoint;                         // port 0: the system's choice
+  std::uint32_t connections_max = no_limit;  // listener.name.NAME.max.connections
+};
+
+class Server {
+ public:
+  Server(std::vector<runtime::Shard*> shards, runtime::Sockets& sockets, Service& service, ServerOptions options);
+  ~Server();  // stop() has ended, or start() was never called
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // Binds all or none, then accepts. The error says address and reason. Gives the endpoints with their real ports.
+  // Once.
+  runtime::Task<Result<std::vector<Endpoint>>> start(std::vector<ListenerOptions> listeners);
+  // Stops accepting, closes every connection, and waits for all serve tasks. On the shard of start(). Once.
+  runtime::Task<void> stop();
+  // Stops accepting only: those who are connected stay.
+  void stop_accepting();
+
+  const Counters& counters() const;
+  runtime::Budget& budget();
+  // Open connections of each listener, a glance from any thread.
+  std::uint64_t connections(std::string_view listener) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace weir::net
