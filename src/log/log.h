@@ -1,0 +1,274 @@
+// The log of one partition: a row of segments, the epochs, the producers (Kafka's UnifiedLog).
+//
+// Owner: one shard. All calls are made there, one at a time, and block at most on the page cache, but for those that
+// say "blocks". What waits for a disk is taken out as a piece of work that touches nothing of the log: a Cold
+// (fault.h), a FlushWork, a Removal. The caller runs it in the pool and brings the result back.
+//
+// A write that fails (disk full, I/O error) leaves the log as it was before: the torn tail is cut. When even that
+// fails the log is failed: every later call gives KAFKA_STORAGE_ERROR, until it is loaded again.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/id.h"
+#include "base/units.h"
+#include "base/uuid.h"
+#include "bytes/shared.h"
+#include "log/config.h"
+#include "log/epochs.h"
+#include "log/fault.h"
+#include "log/file_cache.h"
+#include "log/names.h"
+#include "log/producer_state.h"
+#include "log/segment.h"
+#include "record/validate.h"
+
+namespace weir::log {
+
+struct Appended {
+  Offset first_offset;
+  Offset last_offset;
+  TimestampMs log_append_time = no_timestamp;  // with LogAppendTime, else -1
+  Offset log_start;
+  std::int32_t count = 0;
+  std::uint32_t size = 0;  // bytes written
+  bool duplicate = false;  // nothing was written; the offsets are those of the first time
+};
+
+// Up to where a read may go.
+enum class Isolation : std::uint8_t {
+  log_end,         // replicas
+  high_watermark,  // consumers
+  read_committed,  // consumers with isolation.level=read_committed: the last stable offset
+};
+
+// A part of a segment file, to be sent as it is. Keeps the file open even when the segment is deleted.
+struct FileSlice {
+  std::shared_ptr<const runtime::File> file;  // null when length is 0
+  std::uint64_t position = 0;
+  std::uint64_t length = 0;            // ends where max_bytes or the isolation's bound does: maybe inside a batch
+  Offset first_batch_offset;           // base offset of the first batch: at or before what was asked for
+  std::uint32_t first_batch_size = 0;  // > length when the first batch does not fit max_bytes
+  std::int8_t first_batch_magic = 2;
+  // For incremental decisions of the caller:
+  Offset high_watermark;
+  Offset last_stable_offset;
+  Offset log_start;
+  Offset log_end;
+};
+
+struct TimestampOffset {
+  Offset offset = no_offset;  // -1: there is none
+  TimestampMs timestamp = no_timestamp;
+  LeaderEpoch epoch = no_leader_epoch;
+};
+
+// ListOffsets' special timestamps.
+inline constexpr TimestampMs earliest_timestamp = -2;
+inline constexpr TimestampMs latest_timestamp = -1;
+inline constexpr TimestampMs max_timestamp = -3;             // KIP-734
+inline constexpr TimestampMs earliest_local_timestamp = -4;  // KIP-405: here the same as earliest
+
+// An aborted transaction in a range that was read: what a read_committed consumer filters by.
+struct AbortedTransaction {
+  ProducerId producer;
+  Offset first;
+  friend bool operator==(const AbortedTransaction&, const AbortedTransaction&) = default;
+};
+
+// A flush taken out of the log: files to sync.
+class FlushWork {
+ public:
+  // Blocks; from any thread.
+  runtime::Io<> run();
+  Offset up_to() const { return up_to_; }
+  bool empty() const { return files_.empty() && directory_.empty(); }
+
+ private:
+  friend class Log;
+  runtime::Files* system_ = nullptr;
+  std::vector<std::shared_ptr<runtime::File>> files_;
+  std::string directory_;  // synced when segments were made
+  Offset up_to_;
+  std::uint64_t generation_ = 0;
+};
+
+// Files that are to go after file.delete.delay.ms.
+class Removal {
+ public:
+  TimestampMs not_before() const { return not_before_; }
+  bool empty() const { return paths_.empty(); }
+  const std::vector<std::string>& paths() const { return paths_; }
+  // Blocks; from any thread. Files that are gone already are fine.
+  runtime::Io<> run(runtime::Files& files) const;
+
+ private:
+  friend class Log;
+  friend class Directory;
+  std::vector<std::string> paths_;
+  TimestampMs not_before_ = 0;
+};
+
+class Log {
+ public:
+  struct Start {
+    TopicPartition partition;
+    std::string directory;  // of this partition; made when missing
+    LogConfig config;
+    Offset log_start{0};       // from the checkpoint
+    Offset recovery_point{0};  // from the checkpoint
+    bool clean = false;        // the last stop was: no scan
+    std::optional<Uuid> topic_id;
+    TimestampMs now = 0;
+    std::uint64_t jitter_seed = 0;  // spreads segment.jitter.ms
+  };
+  // Blocks. Makes an empty log when there is none. INCONSISTENT_TOPIC_ID when partition.metadata names another topic.
+  static Result<std::unique_ptr<Log>> load(FileCache& cache, Start start);
+  ~Log();
+  Log(const Log&) = delete;
+
+  // One batch of a client (or of a coordinator), validated and given the next offsets; one write. Batches that were
+  // appended before (same producer, epoch, sequences) are not written again. Errors: those of record::validate and
+  // ProducerState::check, RECORD_LIST_TOO_LARGE (over segment.bytes), KAFKA_STORAGE_ERROR.
+  // The buffer is patched in place and must be the caller's alone.
+  std::expected<Appended, record::Rejection> append_as_leader(bytes::Shared records, LeaderEpoch epoch, TimestampMs now,
+                                                              record::Origin origin = record::Origin::client);
+  // Whole batches with the offsets a leader gave; a cut-off batch at the end is left out. The first may not begin
+  // before the log's end (OFFSET_OUT_OF_RANGE). Epochs are learned from the batches.
+  Result<Appended> append_as_follower(bytes::Shared records, TimestampMs now);
+
+  // From the batch that holds `from`. An empty slice at the bound. OFFSET_OUT_OF_RANGE below the log's start and
+  // above its end. With `min_one` the first batch is given whole even when larger than `max_bytes`.
+  Read<FileSlice> read(Offset from, std::uint64_t max_bytes, Isolation isolation, bool min_one,
+                       ReadMode mode = ReadMode::cached_only);
+  // Transactions aborted within [from, to): for read_committed answers.
+  Read<std::vector<AbortedTransaction>> aborted(Offset from, Offset to, ReadMode mode = ReadMode::cached_only);
+
+  // The first record at or after `timestamp`, or one of the special ones. `latest` answers with the bound that
+  // `isolation` names.
+  Read<TimestampOffset> offset_for_timestamp(TimestampMs timestamp, Isolation isolation = Isolation::high_watermark,
+                                             ReadMode mode = ReadMode::cached_only);
+
+  Offset log_start() const { return log_start_; }
+  Offset log_end() const { return log_end_; }
+  Offset high_watermark() const { return high_watermark_; }
+  // The start of the oldest open transaction, at most the high watermark.
+  Offset last_stable_offset() const;
+  // Moves only forward, within [log start, log end]; true when it moved.
+  bool advance_high_watermark(Offset to);
+  // To anywhere within [log start, log end] (a new follower, after a load from the checkpoint).
+  void set_high_watermark(Offset to);
+
+  const Epochs& epochs() const { return epochs_; }
+  std::optional<LeaderEpoch> latest_epoch() const { return epochs_.latest(); }
+  // What OffsetForLeaderEpoch answers.
+  Epochs::End end_of_epoch(LeaderEpoch epoch) const { return epochs_.end_of(epoch, log_end_); }
+  // This broker leads with `epoch` from the log's end on (becoming leader).
+  Result<> assign_epoch(LeaderEpoch epoch, Offset start);
+
+  // Drops everything at `offset` and after; true when there was something. Blocks.
+  Result<bool> truncate_to(Offset offset);
+  // Empties the log; the next record gets `offset`. Blocks.
+  Result<Removal> truncate_fully_and_start_at(Offset offset, TimestampMs now);
+  // DeleteRecords, and what a leader tells: records before `to` are no more. OFFSET_OUT_OF_RANGE above the high
+  // watermark. True when it moved. Segments go with the next retention pass.
+  Result<bool> advance_log_start(Offset to);
+
+  // Closed segments whose time or size is over, or that end before the log's start, leave the log: their files are
+  // renamed to .deleted now and removed by running the result.
+  Result<Removal> retain(TimestampMs now);
+  // Rolls the active segment when segment.ms has passed for it, so that retention can take it. Called before retain.
+  Result<bool> roll_if_due(TimestampMs now);
+  Result<> roll(TimestampMs now);
+
+  // What is to be synced so that everything appended till now survives a crash of the machine.
+  Result<FlushWork> begin_flush();
+  // `work.run()` succeeded: the recovery point moves.
+  void finish_flush(const FlushWork& work, TimestampMs now);
+  // The three in one. Blocks.
+  Result<> flush(TimestampMs now);
+  Offset recovery_point() const { return recovery_point_; }
+  std::int64_t unflushed_messages() const { return log_end_ - recovery_point_; }
+  // Whether flush.messages or flush.ms asks for one now.
+  bool flush_due(TimestampMs now) const;
+
+  // Flushes, writes the producers' snapshot, trims. The log is closed for appends after it. Blocks.
+  Result<> close(TimestampMs now);
+  // No more disk work: the directory was renamed away, or failed.
+  void abandon();
+
+  void set_config(const LogConfig& config);
+  const LogConfig& config() const { return config_; }
+  const TopicPartition& partition() const { return partition_; }
+  const std::string& directory() const { return directory_; }
+  std::optional<Uuid> topic_id() const { return topic_id_; }
+  Result<> set_topic_id(const Uuid& id);  // writes partition.metadata
+
+  std::uint64_t size() const;  // of all segments, bytes
+  std::size_t segment_count() const { return segments_.size(); }
+  Offset active_base_offset() const { return segments_.back()->base_offset(); }
+  const ProducerState& producers() const { return producers_; }
+  void remove_expired_producers(TimestampMs now) { producers_.remove_expired(now); }
+  bool failed() const { return failed_; }
+
+ private:
+  struct Loader;
+  friend struct Loader;
+  friend class Directory;
+  struct Spot {  // where a batch of the tail stands
+    Offset base;
+    Offset last;
+    std::uint64_t position = 0;
+    std::uint32_t size = 0;
+  };
+  static constexpr std::size_t recent_max = 16;
+
+  Log(FileCache& cache, Start start);
+
+  Segment& active() { return *segments_.back(); }
+  std::size_t segment_index(Offset offset) const;
+  Offset bound(Isolation isolation) const;
+  Error failure(const runtime::IoError& error);
+  Error closed_error() const;
+  Result<> write(bytes::Bytes records, Offset last, TimestampMs max_timestamp, TimestampMs now);
+  Result<> roll_for(std::size_t size, Offset last, TimestampMs max_timestamp, TimestampMs now);
+  void took(bytes::Bytes records);
+  Result<> write_epochs();
+  Result<> write_snapshot(Offset at, bool sync);
+  Result<> append_aborted(const CompletedTransaction& done);
+  Result<> reload_producers(TimestampMs now);
+  Read<std::uint64_t> position_of(const Segment& segment, Offset offset, ReadMode mode);
+  Result<> drop_segment(std::size_t index, Removal& removal);
+
+  FileCache& cache_;
+  TopicPartition partition_;
+  std::string directory_;
+  LogConfig config_;
+  std::optional<Uuid> topic_id_;
+  std::vector<std::unique_ptr<Segment>> segments_;  // by base offset; never empty once loaded
+  Offset log_start_{0};
+  Offset log_end_{0};
+  Offset high_watermark_{0};
+  Offset recovery_point_{0};
+  Epochs epochs_;
+  ProducerState producers_;
+  Offset last_snapshot_ = no_offset;
+  std::vector<Spot> recent_;  // ring of the active segment's last batches
+  std::size_t recent_next_ = 0;
+  bool directory_dirty_ = true;
+  std::uint64_t generation_ = 0;  // grows with each truncation: a flush begun before counts no more
+  TimestampMs last_flush_ms_ = 0;
+  std::int64_t roll_jitter_ms_ = 0;
+  std::uint64_t jitter_seed_ = 0;
+  bool failed_ = false;
+  bool closed_ = false;
+  std::string failed_why_;
+};
+
+}  // namespace weir::log
