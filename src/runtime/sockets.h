@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/units.h"
 #include "bytes/shared.h"
 #include "runtime/files.h"
 #include "runtime/task.h"
@@ -34,6 +35,7 @@ struct Chunk {
   std::uint64_t size() const { return file ? length : memory.size(); }
 };
 
+// Reads and writes that wait are ended by close() and must have ended before the socket goes.
 class Socket {
  public:
   virtual ~Socket() = default;  // closes
@@ -52,7 +54,8 @@ class Socket {
 class Listener {
  public:
   virtual ~Listener() = default;  // closes
-  // A connection that belongs to `owner` (the shard it will be used on). Called on the listener's shard.
+  // A connection that belongs to `owner` (the shard it will be used on). Called on the listener's shard, one at a
+  // time. An error other than ECANCELED (closed) is not the end: EMFILE and the like pass.
   virtual Task<Io<std::unique_ptr<Socket>>> accept(Shard& owner) = 0;
   virtual void close() = 0;
   // With the port the system chose where 0 was asked for.
@@ -63,6 +66,7 @@ struct SocketOptions {
   int send_buffer_bytes = -1;     // -1: the system's
   int receive_buffer_bytes = -1;
   int backlog = 128;
+  milliseconds connect_max{10'000};  // for all addresses of a name together
 };
 
 class Sockets {

@@ -91,7 +91,7 @@ class [[nodiscard]] Task {
     if (handle_) handle_.destroy();
   }
 
-  bool valid() const { return handle_ != nullptr; }
+  bool valid() const { return static_cast<bool>(handle_); }
 
   auto operator co_await() && noexcept {
     struct Awaiter {
@@ -103,7 +103,7 @@ class [[nodiscard]] Task {
       }
       T await_resume() { return handle.promise().take(); }
     };
-    WEIR_CHECK(handle_ != nullptr, "only a task that holds a coroutine is awaited");
+    WEIR_CHECK(handle_, "only a task that holds a coroutine is awaited");
     return Awaiter{handle_};
   }
 
