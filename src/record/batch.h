@@ -156,6 +156,7 @@ class Headers {
   Headers(std::int32_t count, Bytes encoded) : count_(count), encoded_(encoded) {}
   std::int32_t count() const { return count_; }
   bool empty() const { return count_ == 0; }
+  Bytes encoded() const { return encoded_; }
   // All of them; they were checked when the record was read.
   std::vector<Header> list() const;
 

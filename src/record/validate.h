@@ -55,7 +55,7 @@ struct Validated {
   Offset first_offset;
   Offset last_offset;
   TimestampMs max_timestamp = no_timestamp;
-  std::int32_t count = 0;
+  std::int32_t count = 0;  // of records
   bool rewritten = false;  // not the bytes that came in
 };
 
@@ -75,6 +75,7 @@ struct Checked {
   Offset last_offset;
   TimestampMs max_timestamp = no_timestamp;
 };
-Result<std::optional<Checked>> check_replicated(bytes::Shared records, std::int32_t batch_bytes_max);
+// Nothing when there is no whole batch. CORRUPT_MESSAGE; UNSUPPORTED_FOR_MESSAGE_FORMAT for magic 0 and 1.
+Result<std::optional<Checked>> check_replicated(bytes::Shared records);
 
 }  // namespace weir::record
