@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <expected>
 #include <map>
 #include <memory>
 #include <optional>
@@ -22,16 +23,10 @@
 #include "coordinator/group/config.h"
 #include "coordinator/group/machine.h"
 #include "coordinator/group/messages.h"
+#include "coordinator/java_text.h"
 #include "coordinator/types.h"
 
 namespace weir::coordinator {
-
-// String.hashCode of Java for this text (UTF-8 here, UTF-16 there).
-std::int32_t java_hash(std::string_view utf8);
-// How many UTF-16 units Java would count.
-std::size_t utf16_length(std::string_view utf8);
-// The partition of __consumer_offsets (or __transaction_state) for an id. `partitions` is at least 1.
-std::int32_t partition_for(std::string_view id, std::int32_t partitions);
 
 class CoordinatorRuntime {
  public:
@@ -45,7 +40,8 @@ class CoordinatorRuntime {
 
   // ---- elections and loading. An epoch older than the one known is ignored (false).
 
-  // This broker leads the partition: read its log from the start and feed it.
+  // This broker leads the partition. True: read its log from the start and feed it; false also when it was active
+  // already (elected again, nobody wrote in between).
   bool begin_load(std::int32_t partition, LeaderEpoch epoch);
   // Records in the order of the log. False: stop reading, the load was overtaken.
   bool load(std::int32_t partition, LeaderEpoch epoch, std::span<const LoadedRecord> records);
@@ -72,14 +68,14 @@ class CoordinatorRuntime {
   group::Effects delete_group(Token token, const std::string& group, Now now);
   group::Effects topics_deleted(const std::vector<std::string>& topics, Now now);
 
-  // ---- the end of appends and time. An append of a partition that was resigned since is ignored.
+  // ---- the end of appends and time. The end of an append from before a resignation is ignored.
 
-  group::Effects committed(std::int32_t partition, LeaderEpoch epoch, AppendId id, Now now);
-  group::Effects append_failed(std::int32_t partition, LeaderEpoch epoch, AppendId id, ErrorCode error, Now now);
+  group::Effects committed(std::int32_t partition, AppendId id, Now now);
+  group::Effects append_failed(std::int32_t partition, AppendId id, ErrorCode error, Now now);
   std::optional<nanoseconds> next_deadline() const;
   group::Effects tick(Now now);
 
-  // The epoch in which a partition is active; to be remembered with its appends. None when it is not active.
+  // The epoch in which a partition is active; none when it is not.
   std::optional<LeaderEpoch> active_epoch(std::int32_t partition) const;
   bool loading(std::int32_t partition) const;
   // For metrics and tests; null when the partition is neither loading nor active.
@@ -95,14 +91,17 @@ class CoordinatorRuntime {
   // Which kinds of request may come with an empty group id.
   enum class GroupId : std::uint8_t { may_be_empty, not_empty };
 
-  // The machine for a group, or why there is none.
-  std::expected<group::Machine*, ErrorCode> find(std::string_view group, GroupId kind) const;
-  std::int32_t in(std::string_view group, group::Effects& effects) const;
+  // The partition of a group when it is active, or what a client is told.
+  std::expected<Slot*, ErrorCode> find(std::string_view group, GroupId kind) const;
+  template <class Refuse, class Fn>
+  group::Effects with(std::string_view group, GroupId kind, Refuse refuse, Fn fn);
   Slot* current(std::int32_t partition, LeaderEpoch epoch, State state);
+  Slot* active(std::int32_t partition);
 
   group::Config config_;
   std::int32_t partitions_;
   bool stopped_ = false;
+  AppendId machines_ = 0;  // made so far; each has append ids of its own
   std::map<std::int32_t, Slot> slots_;
 };
 

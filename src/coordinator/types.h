@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "base/id.h"
 #include "base/units.h"
 #include "bytes/shared.h"
 
@@ -22,7 +23,7 @@ struct Now {
 // Names a request that waits for its answer. Chosen by the caller; opaque here; each gets exactly one answer.
 using Token = std::uint64_t;
 
-// Names an append of one partition's machine; grows by one with each.
+// Names an append; grows with each of a partition, and is not used again after the partition was loaded anew.
 using AppendId = std::uint64_t;
 
 // A record to be written; without a value it is a tombstone.
@@ -32,9 +33,10 @@ struct Record {
 };
 
 // Records to be written as one batch (all or none), with required acks "all". The partition is that of the machine
-// which made it (CoordinatorRuntime fills it in).
+// which made it, in the epoch it was elected in (CoordinatorRuntime fills both in).
 struct Append {
   std::int32_t partition = -1;
+  LeaderEpoch epoch = no_leader_epoch;
   AppendId id = 0;
   TimestampMs timestamp = no_timestamp;
   std::vector<Record> records;

@@ -31,7 +31,8 @@ struct Group;
 
 class Machine {
  public:
-  explicit Machine(const Config& config);
+  // Append ids are above `appends_before`.
+  explicit Machine(const Config& config, AppendId appends_before = 0);
   ~Machine();
   Machine(const Machine&) = delete;
   Machine& operator=(const Machine&) = delete;
@@ -58,6 +59,8 @@ class Machine {
   Effects delete_group(Token token, const std::string& group, Now now);
   // The topics are deleted: so are the offsets committed for them.
   Effects topics_deleted(const std::vector<std::string>& topics, Now now);
+  // A marker of a transaction was written to the partition: its offsets hold now, or are dropped (KIP-98).
+  Effects transaction_ended(std::int64_t producer_id, bool commit, Now now);
 
   // ---- what came of an append
 
@@ -83,6 +86,8 @@ class Machine {
   std::string dump() const;
 
  private:
+  Effects append_ended(AppendId id, ErrorCode error, Now now);
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
