@@ -14,8 +14,8 @@
 namespace weir::runtime {
 
 struct IoError {
-  int number = 0;        // errno
-  std::string message;   // "cannot open /data/t-0/00000000000000000000.log: No such file or directory"
+  int number = 0;       // errno
+  std::string message;  // "cannot open /data/t-0/00000000000000000000.log: No such file or directory"
 };
 template <class T = void>
 using Io = std::expected<T, IoError>;

@@ -307,8 +307,8 @@ class TcpSocket final : public Socket {
     const auto left = chunk.length - offset;
     if (chunk.file->descriptor() >= 0) {
       auto from = static_cast<off_t>(position);
-      const auto n = ::sendfile(socket_.native_handle(), chunk.file->descriptor(), &from,
-                                std::min(left, sendfile_bytes_max));
+      const auto n =
+          ::sendfile(socket_.native_handle(), chunk.file->descriptor(), &from, std::min(left, sendfile_bytes_max));
       if (n == 0) return std::unexpected(IoError{EIO, "a file ended before the range that was to be sent"});
       if (n > 0 || (errno != EINVAL && errno != ENOSYS)) return n;
     }
@@ -316,8 +316,7 @@ class TcpSocket final : public Socket {
     const auto n = chunk.file->read_at(position, copy);
     if (!n) return std::unexpected(n.error());
     if (*n == 0) return std::unexpected(IoError{EIO, "a file ended before the range that was to be sent"});
-    return ::send(socket_.native_handle(), copy.data(), *n,
-                  MSG_NOSIGNAL | MSG_DONTWAIT | (*n < left ? MSG_MORE : 0));
+    return ::send(socket_.native_handle(), copy.data(), *n, MSG_NOSIGNAL | MSG_DONTWAIT | (*n < left ? MSG_MORE : 0));
   }
 
   Shard& shard_;
@@ -345,8 +344,7 @@ class TcpListener final : public Listener {
     for (;;) {
       if (closed_) co_return failed(ECANCELED, "accept on", local_.text());
       Name peer;
-      const int fd =
-          ::accept4(acceptor_.native_handle(), peer.get(), &peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+      const int fd = ::accept4(acceptor_.native_handle(), peer.get(), &peer.length, SOCK_NONBLOCK | SOCK_CLOEXEC);
       if (fd >= 0) {
         // What was accepted inherits the buffer sizes of the listener.
         std::unique_ptr<Socket> socket = std::make_unique<TcpSocket>(owner, fd, peer.storage.ss_family, peer);

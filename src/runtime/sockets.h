@@ -63,7 +63,7 @@ class Listener {
 };
 
 struct SocketOptions {
-  int send_buffer_bytes = -1;     // -1: the system's
+  int send_buffer_bytes = -1;  // -1: the system's
   int receive_buffer_bytes = -1;
   int backlog = 128;
   milliseconds connect_max{10'000};  // for all addresses of a name together
