@@ -27,6 +27,7 @@ struct Options {
   std::uint32_t queued_requests_max = 1000;  // globalOutstandingLimit: beyond it sockets are not read
   std::size_t queued_bytes_max = 64 * MiB;
   std::uint32_t watches_per_connection_max = 200'000;
+  std::uint64_t state_bytes_max = 0;  // of the database file; 0: no limit. Beyond it changes get a SystemError
   milliseconds container_check_interval{60'000};   // znode.container.checkIntervalMs
   milliseconds container_never_used_max{300'000};  // znode.container.maxNeverUsedIntervalMs
 
