@@ -68,8 +68,8 @@ struct BrokerConfig {
   std::int32_t reserved_broker_max_id = 1000;
   std::string rack;  // empty: none
   std::vector<Endpoint> listeners;
-  std::vector<Endpoint> advertised;
-  std::string inter_broker_listener;     // a name among the listeners
+  std::vector<Endpoint> advertised;   // host empty or port 0: to be filled in with this machine's name, the bound port
+  std::string inter_broker_listener;  // a name among the listeners
   KafkaVersion inter_broker_protocol{};  // inter.broker.protocol.version: the compatibility level
   std::vector<std::string> log_dirs;
 
@@ -185,7 +185,6 @@ struct BrokerConfig {
   std::int32_t weir_pool_threads = 0;  // 0: chosen from the cores
   std::optional<HostPort> weir_metrics_listener;
   std::int32_t weir_log_open_files_max = 1000;
-  std::int64_t weir_memory_max_bytes = 0;  // 0: no limit of our own
 
   // All values in force by key: the layers merged, without defaults. Names with listener prefixes stay.
   Properties values;

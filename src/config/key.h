@@ -26,11 +26,19 @@ enum class Type : std::int8_t {
   class_name = 8,
   password = 9,
 };
+std::string_view name(Type type);  // "int"
 enum class Importance : std::uint8_t { high, medium, low };
 // KIP-226: read_only needs a restart; per_broker may be set on one broker while it runs (and on the cluster default
 // where Kafka allows it); cluster_wide on one broker or for all.
 enum class Update : std::uint8_t { read_only, per_broker, cluster_wide };
 enum class Effect : std::uint8_t { active, accepted };
+
+// Forms that a set of values or bounds cannot say.
+enum class Form : std::uint8_t {
+  any,
+  kafka_version,       // "3.9", "2.2-IV1", "0.10.2"
+  throttled_replicas,  // "", "*", or "PARTITION:BROKER,..."
+};
 
 // What a value must be, beyond its type.
 struct Range {
@@ -39,6 +47,8 @@ struct Range {
   std::string_view one_of = {};  // "a|b|c": one of them; for a list, each item is one of them. Empty: anything.
   bool ignore_case = false;      // of one_of
   bool not_empty = false;        // a string or list of at least one character or item
+  bool or_minus_one = false;     // -1 is also good
+  Form form = Form::any;
 };
 
 struct Key {
@@ -77,7 +87,7 @@ const Key* find_broker_key(std::string_view name);
 // Values of passwords are not shown.
 std::optional<std::string> complaint(const Key& key, std::string_view value);
 
-// "int, at least 1", "one of: delete, compact": for documentation and error texts.
+// "at least 1", "some of: compact, delete"; empty when any value of the type is good.
 std::string range_text(const Key& key);
 
 // Typed reading; nothing when the text is not of that type. Surrounding blanks are ignored, as in Kafka.

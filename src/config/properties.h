@@ -17,7 +17,8 @@ using Properties = std::map<std::string, std::string, std::less<>>;
 // line number ("line 3: \u needs four hexadecimal digits").
 std::expected<Properties, std::string> parse_properties(std::string_view text);
 
-// Text that parse_properties (and Java) reads back as the same map: one line a key, in order.
+// Text that parse_properties (and Java) reads back as the same map: one line a key, in order; non-ASCII text stays
+// UTF-8.
 std::string to_text(const Properties& properties);
 
 }  // namespace weir::config

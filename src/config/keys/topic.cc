@@ -1,0 +1,88 @@
+#include "config/keys/keys.h"
+
+// What a topic can have of its own.
+
+namespace weir::config::keys {
+
+namespace {
+// clang-format off: a table
+constexpr Key rows[] = {
+    {"cleanup.policy", list, "delete", {.one_of = "compact|delete"}, medium, cluster_wide, active,
+     "What happens to old segments: delete, compact, or both.", "log.cleanup.policy"},
+    {"compression.gzip.level", int32, "-1", {.min = 1, .max = 9, .or_minus_one = true}, medium, cluster_wide, accepted,
+     "Level of gzip when the broker compresses; -1 for its default.", "compression.gzip.level"},
+    {"compression.lz4.level", int32, "9", {.min = 1, .max = 17}, medium, cluster_wide, accepted,
+     "Level of lz4 when the broker compresses.", "compression.lz4.level"},
+    {"compression.type", string, "producer", {.one_of = "uncompressed|zstd|lz4|snappy|gzip|producer"}, medium, cluster_wide, active,
+     "Compression of stored batches; producer keeps what the producer chose.", "compression.type"},
+    {"compression.zstd.level", int32, "3", {.min = -131072, .max = 22}, medium, cluster_wide, accepted,
+     "Level of zstd when the broker compresses.", "compression.zstd.level"},
+    {"delete.retention.ms", int64, "86400000", {.min = 0}, medium, cluster_wide, active,
+     "How long deletion marks stay in a compacted topic.", "log.cleaner.delete.retention.ms"},
+    {"file.delete.delay.ms", int64, "60000", {.min = 0}, medium, cluster_wide, active,
+     "How long the files of a deleted segment stay before they are removed.", "log.segment.delete.delay.ms"},
+    {"flush.messages", int64, "9223372036854775807", {.min = 1}, medium, cluster_wide, active,
+     "Records after which a partition is flushed to disk; 1 makes every acknowledgement durable.", "log.flush.interval.messages"},
+    {"flush.ms", int64, "9223372036854775807", {.min = 0}, medium, cluster_wide, active,
+     "Time after which a partition is flushed to disk.", "log.flush.interval.ms"},
+    {"follower.replication.throttled.replicas", list, "", {.form = Form::throttled_replicas}, medium, cluster_wide, active,
+     "Followers whose replication is throttled, PARTITION:BROKER separated by commas, or * for all."},
+    {"index.interval.bytes", int32, "4096", {.min = 0}, medium, cluster_wide, active,
+     "Bytes of records between two index entries.", "log.index.interval.bytes"},
+    {"leader.replication.throttled.replicas", list, "", {.form = Form::throttled_replicas}, medium, cluster_wide, active,
+     "Leaders whose replication is throttled, PARTITION:BROKER separated by commas, or * for all."},
+    {"local.retention.bytes", int64, "-2", {.min = -2}, medium, cluster_wide, accepted,
+     "How many bytes a tiered topic keeps on the broker; -2 for retention.bytes.", "log.local.retention.bytes"},
+    {"local.retention.ms", int64, "-2", {.min = -2}, medium, cluster_wide, accepted,
+     "How long a tiered topic keeps records on the broker; -2 for retention.ms.", "log.local.retention.ms"},
+    {"max.compaction.lag.ms", int64, "9223372036854775807", {.min = 1}, medium, cluster_wide, active,
+     "After how long a record must be compacted.", "log.cleaner.max.compaction.lag.ms"},
+    {"max.message.bytes", int32, "1048588", {.min = 0}, medium, cluster_wide, active,
+     "Largest record batch that the topic takes.", "message.max.bytes"},
+    {"message.downconversion.enable", boolean, "true", {}, low, cluster_wide, accepted,
+     "Whether records are converted for consumers older than 0.11; Weir serves the current format only.", "log.message.downconversion.enable"},
+    {"message.format.version", string, "3.0-IV1", {.form = Form::kafka_version}, medium, cluster_wide, active,
+     "Record format of Kafka before 3.0; anything is stored in the current format.", "log.message.format.version"},
+    {"message.timestamp.after.max.ms", int64, "9223372036854775807", {.min = 0}, medium, cluster_wide, active,
+     "How far a record's time may lie in the future.", "log.message.timestamp.after.max.ms"},
+    {"message.timestamp.before.max.ms", int64, "9223372036854775807", {.min = 0}, medium, cluster_wide, active,
+     "How far a record's time may lie in the past.", "log.message.timestamp.before.max.ms"},
+    {"message.timestamp.difference.max.ms", int64, "9223372036854775807", {.min = 0}, medium, cluster_wide, active,
+     "How far a record's time may be from the broker's, of Kafka before 3.6.", "log.message.timestamp.difference.max.ms"},
+    {"message.timestamp.type", string, "CreateTime", {.one_of = "CreateTime|LogAppendTime"}, medium, cluster_wide, active,
+     "Whether a record's time is the producer's or that of its append.", "log.message.timestamp.type"},
+    {"min.cleanable.dirty.ratio", float64, "0.5", {.min = 0, .max = 1}, medium, cluster_wide, active,
+     "Share of uncompacted bytes from which a partition is compacted.", "log.cleaner.min.cleanable.ratio"},
+    {"min.compaction.lag.ms", int64, "0", {.min = 0}, medium, cluster_wide, active,
+     "How long a record stays as it is before it may be compacted.", "log.cleaner.min.compaction.lag.ms"},
+    {"min.insync.replicas", int32, "1", {.min = 1}, medium, cluster_wide, active,
+     "Replicas that must have a record before acks=all is answered; with fewer in sync it is refused.", "min.insync.replicas"},
+    {"preallocate", boolean, "false", {}, medium, cluster_wide, active,
+     "Whether segment files are created at full size.", "log.preallocate"},
+    {"remote.log.copy.disable", boolean, "false", {}, medium, cluster_wide, accepted,
+     "Whether a tiered topic stops copying."},
+    {"remote.log.delete.on.disable", boolean, "false", {}, medium, cluster_wide, accepted,
+     "Whether a topic's tiered records are deleted when tiering is turned off."},
+    {"remote.storage.enable", boolean, "false", {}, medium, cluster_wide, accepted,
+     "Whether the topic is tiered."},
+    {"retention.bytes", int64, "-1", {}, medium, cluster_wide, active,
+     "Size of a partition above which old segments are deleted; -1 for none.", "log.retention.bytes"},
+    {"retention.ms", int64, "604800000", {.min = -1}, medium, cluster_wide, active,
+     "How long records are kept; -1 for ever.", "log.retention.ms"},
+    {"segment.bytes", int32, "1073741824", {.min = 14}, medium, cluster_wide, active,
+     "Size at which a segment is closed and the next begins.", "log.segment.bytes"},
+    {"segment.index.bytes", int32, "10485760", {.min = 4}, medium, cluster_wide, active,
+     "Largest size of an index file.", "log.index.size.max.bytes"},
+    {"segment.jitter.ms", int64, "0", {.min = 0}, medium, cluster_wide, active,
+     "Largest random part taken off segment.ms, so that segments do not close all at once.", "log.roll.jitter.ms"},
+    {"segment.ms", int64, "604800000", {.min = 1}, medium, cluster_wide, active,
+     "Age at which a segment is closed.", "log.roll.ms"},
+    {"unclean.leader.election.enable", boolean, "false", {}, medium, cluster_wide, active,
+     "Whether a replica out of sync may lead when no other is left, at the price of lost records.", "unclean.leader.election.enable"},
+};
+// clang-format on
+}  // namespace
+
+std::span<const Key> topic() { return rows; }
+
+}  // namespace weir::config::keys

@@ -1,0 +1,24 @@
+#include "config/keys/keys.h"
+
+// Weir's own.
+
+namespace weir::config::keys {
+
+namespace {
+// clang-format off: a table
+constexpr Key rows[] = {
+    {"weir.log.open.files.max", int32, "1000", {.min = 16}, medium, read_only, active,
+     "Files of closed segments that are held open at a time."},
+    {"weir.metrics.listener", string, std::nullopt, {}, medium, read_only, active,
+     "Address of the Prometheus endpoint, HOST:PORT (MSK's is port 11001); none when not set."},
+    {"weir.pool.threads", int32, "0", {.min = 0, .max = 1024}, medium, read_only, active,
+     "Threads for what blocks: flushes, cold reads, directories; 0 to choose from the cores."},
+    {"weir.shards", int32, "0", {.min = 0, .max = 1024}, high, read_only, active,
+     "Event loops, each a thread with its connections and partitions; 0 for one a core."},
+};
+// clang-format on
+}  // namespace
+
+std::span<const Key> weir() { return rows; }
+
+}  // namespace weir::config::keys
