@@ -3,10 +3,10 @@
 // Bodies: real (real.h, over libzookeeper), in memory (memory.h), fault-injecting (faulty.h), patient (patient.h:
 // retries what a lost connection left open).
 //
-// Calls may be made on any shard, are sent at once in the order they are made on that shard (pipelined: start many,
-// then await), and resume on the shard that made them. Watches and session events arrive on the shard that asked
-// for them. A call in flight ends: with an answer, with connection_loss when the connection goes, with closed at
-// close(). connection_loss and operation_timeout leave open whether a write happened.
+// Calls may be made on any shard, are sent when awaited, in that order, without waiting for each other's answers
+// (pipeline.h runs many at once), and resume on the shard that made them. Watches and session events arrive on the
+// shard that asked for them. A call in flight ends: with an answer, with connection_loss when the connection goes, with
+// closed at close(). connection_loss and operation_timeout leave open whether a write happened.
 //
 // When the session expires the body tells listeners, ends what is in flight with session_expired, forgets all
 // watches and opens a new session by itself; listeners then hear connected with another session id and register
