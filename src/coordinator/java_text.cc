@@ -23,7 +23,7 @@ Character first_character(std::string_view text) {
   if (lead < 0x80) return {lead, 1};
   std::size_t length = 0;
   std::uint32_t code = 0;
-  unsigned low = 0x80;  // bounds of the second byte: no overlong forms, no surrogates, nothing over U+10FFFF
+  unsigned low = 0x80;  // bounds of the second byte: no overlong forms, nothing over U+10FFFF
   unsigned high = 0xbf;
   if (lead >= 0xc2 && lead <= 0xdf) {
     length = 2;
@@ -32,7 +32,6 @@ Character first_character(std::string_view text) {
     length = 3;
     code = lead & 0x0f;
     if (lead == 0xe0) low = 0xa0;
-    if (lead == 0xed) high = 0x9f;
   } else if (lead >= 0xf0 && lead <= 0xf4) {
     length = 4;
     code = lead & 0x07;
@@ -49,6 +48,7 @@ Character first_character(std::string_view text) {
     low = 0x80;
     high = 0xbf;
   }
+  if (code >= 0xd800 && code <= 0xdfff) return {replacement, length};  // half a pair, on its own
   return {code, length};
 }
 
