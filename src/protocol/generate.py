@@ -218,7 +218,8 @@ class MessageWriter:
             call = f"wire::read_{f.type}"
             some, other = f"{name} = {call}_or_null({rd}, {self.flex(f)});", f"{name} = {call}({rd}, {self.flex(f)});"
         else:
-            some = f"if (wire::read_presence({rd})) read({rd}, v, {name}.emplace()); else {name}.reset();"
+            there = f"wire::read_presence({rd})" if f.tag is None else f"{rd}.uvarint() != 0"
+            some = f"if ({there}) read({rd}, v, {name}.emplace()); else {name}.reset();"
             other = f"read({rd}, v, {name}{'.emplace()' if f.nulls else ''});"
         if null in ("true", "false"):
             return out(some if null == "true" else other)
@@ -384,7 +385,7 @@ class MessageWriter:
         elif f.type in VIEWS:
             out(f"wire::write_{f.type}(out, {self.flex(f)}, {self.not_null(f, name, null)});")
         elif f.nulls:
-            out(f"out.i8({name} ? 1 : -1);")
+            out(f"out.i8({name} ? 1 : -1);" if f.tag is None else f"out.uvarint({name} ? 1 : 0);")
             out(f"if ({name}) write(out, v, *{name}, gaps);")
         else:
             out(f"write(out, v, {name}, gaps);")
@@ -436,7 +437,8 @@ class MessageWriter:
         if f.nulls:
             if f.default == "null":
                 return f"{name}.has_value()"
-            return f"!{name} || !{name}->empty()"
+            empty = f"is_default(*{name})" if f.type in self.m.structs and not f.array else f"{name}->empty()"
+            return f"!{name} || !{empty}"
         if f.array or f.type in VIEWS:
             return f"!{name}.empty()"
         if f.type == "uuid":
@@ -447,11 +449,14 @@ class MessageWriter:
 
     def default_functions(self, out):
         """is_default of the structs that are tagged fields, and of those in them."""
+        def asked(f):
+            return f.type in self.m.structs and not f.array and f.default != "null"
+
         wanted = {f.type for s in [self.m.body, *self.m.structs.values()] for f in s.fields
-                  if f.tag is not None and not f.array and not f.nulls and f.type in self.m.structs}
+                  if f.tag is not None and asked(f)}
         for s in reversed(self.m.structs.values()):
             if s.name in wanted:
-                wanted |= {f.type for f in s.fields if not f.array and not f.nulls and f.type in self.m.structs}
+                wanted |= {f.type for f in s.fields if asked(f)}
         for s in self.m.structs.values():
             if s.name in wanted:
                 terms = [f"({self.differs(f)})" for f in s.fields] + ["!m.unknown_tags.empty()"]

@@ -36,7 +36,7 @@ Bytes read_bytes(Reader& in, bool flex);
 std::optional<Bytes> read_bytes_or_null(Reader& in, bool flex);
 Records read_records(Reader& in, bool flex, bool nullable);
 Uuid read_uuid(Reader& in);
-// The mark before a struct that may be null; true: the struct follows.
+// The mark before a struct that may be null; true: the struct follows. (In a tagged field it is an unsigned varint.)
 bool read_presence(Reader& in);
 void read_unknown_tag(Reader& in, std::uint32_t tag, UnknownTags& tags);
 // A flexible struct without known tagged fields.
