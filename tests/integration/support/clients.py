@@ -7,8 +7,14 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from .wait import wait_for
 
 
+_admins = {}
+
+
 def admin(server):
-    return AdminClient({"bootstrap.servers": server.bootstrap})
+    """One admin client a server, kept: its answers are lost with the handle."""
+    if server.bootstrap not in _admins:
+        _admins[server.bootstrap] = AdminClient({"bootstrap.servers": server.bootstrap, "log_level": 0})
+    return _admins[server.bootstrap]
 
 
 def done(futures):
@@ -52,7 +58,17 @@ def produce(server, topic, values, *, keys=None, partition=None, **config):
 
 
 def dotted(config):
-    return {key.replace("_", "."): value for key, value in config.items()}
+    return {key if key.endswith("_cb") else key.replace("_", "."): value for key, value in config.items()}
+
+
+def led(consumer, topic):
+    """The topic's partitions, once all of them have leaders (after a restart that takes a moment)."""
+    def check():
+        known = consumer.list_topics(topic, 30).topics[topic]
+        return not known.error and known.partitions and all(p.leader >= 0 and not p.error for p in known.partitions.values()) \
+            and sorted(known.partitions)
+
+    return wait_for(check, f"{topic} has leaders")
 
 
 def read(server, topic, count, *, partition=None, offset=OFFSET_BEGINNING, seconds=60, **config):
@@ -60,7 +76,7 @@ def read(server, topic, count, *, partition=None, offset=OFFSET_BEGINNING, secon
     consumer = Consumer({"bootstrap.servers": server.bootstrap, "group.id": "reader", "enable.auto.commit": False,
                          "auto.offset.reset": "error", **dotted(config)})
     try:
-        partitions = [partition] if partition is not None else sorted(consumer.list_topics(topic, 30).topics[topic].partitions)
+        partitions = [partition] if partition is not None else led(consumer, topic)
         consumer.assign([TopicPartition(topic, p, offset) for p in partitions])
         messages, end = [], time.monotonic() + seconds
         while len(messages) < count:
@@ -80,6 +96,7 @@ def values(messages):
 def watermarks(server, topic, partition=0):
     consumer = Consumer({"bootstrap.servers": server.bootstrap, "group.id": "watermarks"})
     try:
+        led(consumer, topic)
         return consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=20)
     finally:
         consumer.close()
@@ -92,7 +109,7 @@ class Member:
         self.assigned, self.revoked, self.lost, self.messages, self.rebalances = set(), [], [], [], 0
         self.consumer = Consumer({"bootstrap.servers": server.bootstrap, "group.id": group, "auto.offset.reset": "earliest",
                                   "session.timeout.ms": 6000, "heartbeat.interval.ms": 200, "enable.auto.commit": False,
-                                  **dotted(config)})
+                                  "log_level": 0, **dotted(config)})
         self.cooperative = config.get("partition_assignment_strategy") == "cooperative-sticky"
         self.consumer.subscribe(topics, on_assign=self.on_assign, on_revoke=self.on_revoke)
 

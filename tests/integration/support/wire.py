@@ -4,6 +4,8 @@ import struct
 
 from crc32c import crc32c
 
+from .wait import wait_for
+
 PRODUCE, FETCH, LIST_OFFSETS, METADATA, FIND_COORDINATOR, API_VERSIONS, INIT_PRODUCER_ID = 0, 1, 2, 3, 10, 18, 22
 UNSUPPORTED_VERSION, CORRUPT_MESSAGE, INVALID_RECORD = 35, 2, 87
 
@@ -142,3 +144,14 @@ def api_versions(host, port):
     error, count = struct.unpack(">hi", answer[:6])
     assert error == 0
     return {key: (low, high) for key, low, high in struct.iter_unpack(">hhh", answer[6:6 + 6 * count])}
+
+
+def init_producer(connection):
+    """A new producer's (id, epoch); waits while the coordinator loads."""
+    def ask():
+        answer = connection.ask(INIT_PRODUCER_ID, 0, string(None) + struct.pack(">i", 60000))
+        _, error, producer_id, epoch = struct.unpack(">ihqh", answer)
+        assert error in (0, 14, 15, 16), error
+        return (producer_id, epoch) if error == 0 else None
+
+    return wait_for(ask, "a producer id")
