@@ -11,6 +11,8 @@
 
 #include <array>
 #include <atomic>
+#include <coroutine>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <expected>
@@ -54,7 +56,6 @@ struct ConnectionOptions {
   milliseconds idle_max{0};                           // connections.max.idle.ms; 0 or less: never
   Counters* counters = nullptr;                       // null: not counted
   const char* protocol = "Kafka";                     // for log lines
-  // The response that is being written is cut when it does not move for idle_max.
 };
 
 // A frame as it came: the body without its length. The lease gives the memory back to the budget; hold it as long
@@ -86,11 +87,12 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Sends all, in order. Several writes may be called at once: they go out one after the other, in the order of the
   // calls. An error means the connection is closed.
   runtime::Task<runtime::Io<>> write(std::vector<runtime::Chunk> chunks);
-  // Queues bytes nobody asked for (watches), behind what is being written. Over queued_push_bytes_max the connection
-  // is closed. Never waits.
+  // Queues bytes nobody asked for (watches), behind all writes and pushes called before and before all called later.
+  // Over queued_push_bytes_max the connection is closed. Never waits.
   void send(bytes::Shared bytes);
 
-  // While muted the idle time does not count: the peer waits for us, not we for it. Nests.
+  // While muted the idle time does not count: the peer waits for us, not we for it. It does count while a write is
+  // under way and the peer takes nothing. Nests.
   void mute() { ++muted_; }
   void unmute();
 
@@ -108,33 +110,40 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // "127.0.0.1:9092-127.0.0.1:53211-7", as Kafka names connections.
   std::string id() const;
 
-  // Waits until all writes have ended and closes. Called by the server when serve() has returned.
+  // Waits until the pushes have gone out, and closes. Called by the server when serve() has returned.
   runtime::Task<void> finish();
 
  private:
   Connection(runtime::Shard& shard, std::unique_ptr<Transport> transport, ConnectionOptions options,
              std::uint64_t number, std::string listener);
 
+  std::size_t ahead() const { return ahead_end_ - ahead_begin_; }
   runtime::Task<std::expected<void, Ended>> fill(std::size_t at_least);
+  runtime::Task<std::expected<std::size_t, Ended>> read_into(bytes::MutableBytes out);
   runtime::Task<std::expected<bytes::Shared, Ended>> read_body(std::size_t size);
-  runtime::Task<void> drain_pushes();
-  std::unexpected<Ended> end_of_read() const;
-  void touch();
-  void arm_idle();
-  void idle_check();
-  void refuse_frame(std::int32_t length);
+  runtime::Task<std::expected<runtime::Lease, Ended>> take_memory(std::uint64_t size);
+  Ended why_ended() const;
+  std::unexpected<Ended> refuse_frame(std::int32_t length);
 
-  struct Turn;  // a write that waits for those before it
+  struct Batch;  // pushes that go out in one write
+  struct Turn;   // waits until the writes before it have ended
+  runtime::Task<runtime::Io<>> write_in_turn(std::shared_ptr<Batch> batch);
+  runtime::Task<void> write_batch(std::shared_ptr<Batch> batch);
+  void end_turn();
+
+  void touch();
+  void arm_idle(nanoseconds when);
+  void idle_check();
 
   runtime::Shard& shard_;
-  std::unique_ptr<Transport> transport_;
+  const std::unique_ptr<Transport> transport_;
   const ConnectionOptions options_;
   const std::uint64_t number_;
   const std::string listener_;
   const nanoseconds opened_at_;
 
-  // Bytes read and not yet given out: ahead_[ahead_begin_, ahead_end_).
-  std::unique_ptr<std::byte[]> ahead_;
+  // Bytes read and not yet given out: ahead_bytes_[ahead_begin_, ahead_end_).
+  std::unique_ptr<std::byte[]> ahead_bytes_;
   std::size_t ahead_begin_ = 0;
   std::size_t ahead_end_ = 0;
 
@@ -144,15 +153,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
   int muted_ = 0;
 
   bool writing_ = false;
-  std::deque<Turn*> turns_;
-  std::uint64_t written_ = 0;       // bytes out, moved by the transport while it writes
+  std::deque<std::coroutine_handle<>> turns_;
+  std::shared_ptr<Batch> open_batch_;  // the last in the queue, not yet started: pushes join it
+  std::uint64_t queued_push_bytes_ = 0;
+  runtime::Scope pushing_;
+  std::uint64_t written_ = 0;       // bytes out; moves while a write is under way
   std::uint64_t written_seen_ = 0;  // at the last look of the idle timer
 
-  std::vector<bytes::Shared> pushes_;
-  std::uint64_t push_bytes_ = 0;
-  runtime::Scope pushing_;
-
-  runtime::Budget::Wait budget_wait_;
+  runtime::Budget::Wait memory_wait_;
 
   nanoseconds active_at_;
   runtime::Shard::TimerId idle_timer_ = 0;

@@ -1,0 +1,292 @@
+#include "net/server.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+
+#include "base/log.h"
+
+namespace weir::net {
+namespace {
+
+constexpr auto log_interval = seconds(10);
+// How long accepting rests when the process has no descriptor or memory left for one more; a connection that ends
+// cuts it short.
+constexpr auto accept_rest = seconds(1);
+
+}  // namespace
+
+struct Server::Impl {
+  struct Door {
+    ListenerOptions options;
+    std::unique_ptr<runtime::Listener> listener;
+    std::atomic<std::uint32_t> connections{0};
+    runtime::Waiter* rest = nullptr;  // of its accept loop, while that waits for room
+  };
+  // What a shard owns. `connections` counts those it has and those on their way to it; home's to change.
+  struct Seat {
+    explicit Seat(runtime::Shard& s) : shard(s), scope(s) {}
+    runtime::Shard& shard;
+    runtime::Scope scope;
+    std::unordered_set<std::shared_ptr<Connection>> open;
+    std::uint64_t connections = 0;
+    bool stopping = false;
+  };
+
+  Impl(std::vector<runtime::Shard*> shards, runtime::Sockets& s, Service& v, ServerOptions o)
+      : sockets(s), service(v), options(std::move(o)), budget(options.queued_bytes_max) {
+    WEIR_CHECK(!shards.empty(), "a server has shards");
+    for (auto* shard : shards) seats.push_back(std::make_unique<Seat>(*shard));
+  }
+
+  runtime::Task<void> accept_all(Door& door);
+  runtime::Task<void> wait_for_room(Door& door);
+  runtime::Task<void> rest(Door& door, nanoseconds time);
+  bool admit_ip(const std::string& host);
+  void seat(Door& door, Seat& seat, std::unique_ptr<runtime::Socket> socket);
+  runtime::Task<void> run(Door& door, Seat& seat, std::unique_ptr<runtime::Socket> socket, std::uint64_t number);
+  runtime::Task<bool> shake_hands(std::shared_ptr<Connection> connection);
+  runtime::Task<void> serve(std::shared_ptr<Connection> connection);
+  void left(Door& door, Seat& seat, const std::string& host);
+  bool full(const Door& door) const {
+    return open >= options.connections_max ||
+           door.connections.load(std::memory_order_relaxed) >= door.options.connections_max;
+  }
+  Seat& emptiest() {
+    return **std::min_element(seats.begin(), seats.end(),
+                              [](const auto& a, const auto& b) { return a->connections < b->connections; });
+  }
+
+  runtime::Sockets& sockets;
+  Service& service;
+  const ServerOptions options;
+  Counters counters;
+  runtime::Budget budget;
+  std::vector<std::unique_ptr<Seat>> seats;
+  std::vector<std::unique_ptr<Door>> doors;
+
+  // Of the shard that called start().
+  runtime::Shard* home = nullptr;
+  std::unique_ptr<runtime::Scope> accepting;
+  std::unordered_map<std::string, std::uint32_t> by_ip;
+  std::uint64_t open = 0;
+  std::uint64_t last_number = 0;
+  bool stopping = false;
+  bool stopped = false;
+};
+
+Server::Server(std::vector<runtime::Shard*> shards, runtime::Sockets& sockets, Service& service, ServerOptions options)
+    : impl_(std::make_unique<Impl>(std::move(shards), sockets, service, std::move(options))) {}
+
+Server::~Server() { WEIR_CHECK(impl_->home == nullptr || impl_->stopped, "a server is stopped before it goes"); }
+
+const Counters& Server::counters() const { return impl_->counters; }
+runtime::Budget& Server::budget() { return impl_->budget; }
+
+std::uint64_t Server::connections(std::string_view listener) const {
+  std::uint64_t n = 0;
+  for (const auto& door : impl_->doors) {
+    if (door->options.endpoint.listener == listener) n += door->connections.load(std::memory_order_relaxed);
+  }
+  return n;
+}
+
+runtime::Task<Result<std::vector<Endpoint>>> Server::start(std::vector<ListenerOptions> listeners) {
+  auto& impl = *impl_;
+  WEIR_CHECK(impl.home == nullptr, "a server starts once");
+  auto* const home = runtime::Shard::current();
+  WEIR_CHECK(home != nullptr, "a server starts on a shard");
+  std::vector<std::unique_ptr<Impl::Door>> doors;
+  std::vector<Endpoint> bound;
+  for (auto& options : listeners) {
+    auto door = std::make_unique<Impl::Door>();
+    auto listener = impl.sockets.listen(*home, options.endpoint.address, impl.options.socket);
+    if (!listener) {
+      co_return fail(ErrorCode::UNKNOWN_SERVER_ERROR,
+                     fmt::format("listener {}: {}", options.endpoint.listener, listener.error().message));
+    }
+    door->listener = std::move(*listener);
+    options.endpoint.address.port = door->listener->local().port;
+    bound.push_back(options.endpoint);
+    door->options = std::move(options);
+    doors.push_back(std::move(door));
+  }
+  impl.home = home;
+  impl.accepting = std::make_unique<runtime::Scope>(*home);
+  impl.doors = std::move(doors);
+  for (auto& door : impl.doors) impl.accepting->spawn(impl.accept_all(*door));
+  co_return bound;
+}
+
+// ---- accepting (at home) ----
+
+runtime::Task<void> Server::Impl::rest(Door& door, nanoseconds time) {
+  runtime::Waiter waiter(*home);
+  door.rest = &waiter;
+  co_await waiter.wait(time);
+  door.rest = nullptr;
+}
+
+runtime::Task<void> Server::Impl::wait_for_room(Door& door) {
+  if (full(door)) {
+    WEIR_LOG_LIMITED(warn, log_interval, "listener {} does not accept: {} connections are open, {} on it",
+                     door.options.endpoint.listener, open, door.connections.load(std::memory_order_relaxed));
+  }
+  while (full(door) && !stopping) co_await rest(door, std::chrono::hours(1));
+}
+
+runtime::Task<void> Server::Impl::accept_all(Door& door) {
+  while (!stopping) {
+    co_await wait_for_room(door);
+    if (stopping) break;
+    auto& seat_taken = emptiest();
+    ++seat_taken.connections;
+    auto socket = co_await door.listener->accept(seat_taken.shard);
+    // Another listener may have taken the last place meanwhile: this one then waits, connected and not served.
+    if (socket) co_await wait_for_room(door);
+    if (socket && !stopping && admit_ip((*socket)->peer().host)) {
+      seat(door, seat_taken, std::move(*socket));
+      continue;
+    }
+    --seat_taken.connections;
+    if (socket) {  // it goes on the shard it was made for
+      seat_taken.shard.post([unwanted = std::move(*socket)] {});
+      continue;
+    }
+    if (stopping || socket.error().number == ECANCELED) break;
+    counters.accept_errors.fetch_add(1, std::memory_order_relaxed);
+    WEIR_LOG_LIMITED(error, log_interval, "listener {}: {}; trying again", door.options.endpoint.listener,
+                     socket.error().message);
+    co_await rest(door, accept_rest);
+  }
+  door.listener->close();
+}
+
+bool Server::Impl::admit_ip(const std::string& host) {
+  const auto special = options.connections_per_ip_overrides.find(host);
+  const auto limit =
+      special == options.connections_per_ip_overrides.end() ? options.connections_per_ip_max : special->second;
+  const auto found = by_ip.find(host);
+  const auto now = found == by_ip.end() ? 0U : found->second;
+  if (now < limit) {
+    ++by_ip[host];
+    return true;
+  }
+  counters.rejected.fetch_add(1, std::memory_order_relaxed);
+  WEIR_LOG_LIMITED(warn, log_interval, "closed a connection from {} at once: {} are open from there, allowed are {}",
+                   host, now, limit);
+  return false;
+}
+
+void Server::Impl::seat(Door& door, Seat& seat, std::unique_ptr<runtime::Socket> socket) {
+  ++open;
+  door.connections.fetch_add(1, std::memory_order_relaxed);
+  counters.accepted.fetch_add(1, std::memory_order_relaxed);
+  seat.shard.post([this, &door, &seat, number = ++last_number, socket = std::move(socket)]() mutable {
+    seat.scope.spawn(run(door, seat, std::move(socket), number));
+  });
+}
+
+void Server::Impl::left(Door& door, Seat& seat, const std::string& host) {
+  --open;
+  --seat.connections;
+  door.connections.fetch_sub(1, std::memory_order_relaxed);
+  counters.closed.fetch_add(1, std::memory_order_relaxed);
+  const auto found = by_ip.find(host);
+  if (--found->second == 0) by_ip.erase(found);
+  for (auto& one : doors) {
+    if (one->rest != nullptr) one->rest->wake();
+  }
+}
+
+// ---- serving (on the connection's shard) ----
+
+runtime::Task<bool> Server::Impl::shake_hands(std::shared_ptr<Connection> connection) {
+  auto& shard = connection->shard();
+  const auto timer = shard.schedule(shard.clock().mono() + options.handshake_max,
+                                    [connection] { connection->close("its handshake takes too long"); });
+  const auto opened = co_await connection->transport().open();
+  shard.cancel(timer);
+  if (opened) co_return !connection->closed();
+  WEIR_LOG_LIMITED(warn, log_interval, "closed {} connection {} of listener {}: {}", options.protocol, connection->id(),
+                   connection->listener(), opened.error().message);
+  co_return false;
+}
+
+runtime::Task<void> Server::Impl::serve(std::shared_ptr<Connection> connection) {
+  try {
+    co_await service.serve(connection);
+  } catch (const std::exception& e) {
+    WEIR_LOG_LIMITED(error, log_interval, "closed {} connection {}: an exception while serving it: {}",
+                     options.protocol, connection->id(), e.what());
+    connection->close();
+  }
+}
+
+runtime::Task<void> Server::Impl::run(Door& door, Seat& seat, std::unique_ptr<runtime::Socket> socket,
+                                      std::uint64_t number) {
+  const auto host = socket->peer().host;
+  {
+    auto transport = options.transports ? options.transports(door.options.endpoint, std::move(socket))
+                                        : plain_transport(std::move(socket));
+    ConnectionOptions limits;
+    limits.frame_bytes_max = options.frame_bytes_max;
+    limits.queued_push_bytes_max = options.queued_push_bytes_max;
+    limits.budget = options.queued_bytes_max < 0 ? nullptr : &budget;
+    limits.idle_max = options.idle_max;
+    limits.counters = &counters;
+    limits.protocol = options.protocol;
+    const auto connection =
+        Connection::make(seat.shard, std::move(transport), limits, number, door.options.endpoint.listener);
+    seat.open.insert(connection);
+    if (seat.stopping) connection->close();
+    const bool ready = co_await shake_hands(connection);
+    if (ready) co_await serve(connection);
+    co_await connection->finish();
+    seat.open.erase(connection);
+  }
+  home->post([this, &door, &seat, host] { left(door, seat, host); });
+}
+
+// ---- the end ----
+
+void Server::stop_accepting() {
+  auto& impl = *impl_;
+  if (impl.home == nullptr) return;
+  WEIR_CHECK(impl.home->here(), "a server is stopped where it was started");
+  impl.stopping = true;
+  for (auto& door : impl.doors) {
+    door->listener->close();
+    if (door->rest != nullptr) door->rest->wake();
+  }
+}
+
+runtime::Task<void> Server::stop() {
+  auto& impl = *impl_;
+  if (impl.home == nullptr || std::exchange(impl.stopped, true)) co_return;
+  stop_accepting();
+  co_await impl.accepting->stop();
+  for (auto& seat : impl.seats) {
+    auto* const one = seat.get();
+    auto close_all = [one]() -> runtime::Task<void> {
+      one->stopping = true;
+      const auto open = one->open;
+      for (const auto& connection : open) connection->close("the server stops");
+      co_await one->scope.stop();
+    };
+    // Who left has told home before this returns: one shard's posts keep their order.
+    co_await call(one->shard, std::move(close_all));
+  }
+  // On home's own shard the call above did not go through the queue: let what was posted run.
+  runtime::Waiter last(*impl.home);
+  impl.home->post([&last] { last.wake(); });
+  co_await last.wait();
+  for (auto& door : impl.doors) door->listener = nullptr;
+}
+
+}  // namespace weir::net
