@@ -149,13 +149,8 @@ class RealZk final : public Zk {
   }
 
   Task<ZkResult<std::string>> create(std::string path, std::string data, CreateMode mode, Acl acl) override {
-    auto start = [&](const std::shared_ptr<Reply<std::string>>& reply) {
-      return send<std::string>(reply, path, {}, Kind::none, [&](zhandle_t* zh, const std::string& full, Call* call) {
-        return zoo_acreate(zh, full.c_str(), data_of(data), size_of(data), acl_of(acl), flags_of(mode), on_string,
-                           call);
-      });
-    };
-    co_return co_await ask<std::string>(start);
+    if (path == "/" && !chroot_.empty()) co_return co_await create_chroot();
+    co_return co_await create_at(full_path(path), std::move(data), mode, acl);
   }
   Task<ZkResult<Data>> get(std::string path, Watch watch) override {
     auto start = [&](const std::shared_ptr<Reply<Data>>& reply) {
@@ -262,6 +257,28 @@ class RealZk final : public Zk {
     int asking = 0;  // calls in flight that would arm it
   };
 
+  Task<ZkResult<std::string>> create_at(std::string full, std::string data, CreateMode mode, Acl acl) {
+    auto start = [&](const std::shared_ptr<Reply<std::string>>& reply) {
+      return send<std::string>(reply, own_path(full), {}, Kind::none,
+                               [&](zhandle_t* zh, const std::string&, Call* call) {
+                                 return zoo_acreate(zh, full.c_str(), data_of(data), size_of(data), acl_of(acl),
+                                                    flags_of(mode), on_string, call);
+                               });
+    };
+    co_return co_await ask<std::string>(start);
+  }
+  // The root as callers see it: made with all above it, which callers cannot name.
+  Task<ZkResult<std::string>> create_chroot() {
+    for (std::size_t end = chroot_.find('/', 1);; end = chroot_.find('/', end + 1)) {
+      auto made = co_await create_at(chroot_.substr(0, end), "", CreateMode::persistent, Acl::open);
+      if (end == std::string::npos) {
+        if (!made) made.error().path = "/";
+        co_return made;
+      }
+      if (!made && made.error().code != ZkCode::node_exists) co_return made;
+    }
+  }
+
   static void* context(std::uint64_t watch) { return reinterpret_cast<void*>(watch); }
 
   template <class T, class Start>
@@ -276,6 +293,7 @@ class RealZk final : public Zk {
   }
   std::string own_path(std::string_view full) const {
     if (!chroot_.empty() && full.starts_with(chroot_)) full.remove_prefix(chroot_.size());
+    // (What lies above the chroot, while that is made, keeps its name.)
     return full.empty() ? std::string("/") : std::string(full);
   }
 
