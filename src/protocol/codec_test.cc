@@ -322,6 +322,31 @@ TEST(Hostile, AnArrayTakesNoMoreMemoryThanItsBytesAllow) {
   EXPECT_EQ(m.topics->at(0).partition_indexes.capacity(), 0U);
 }
 
+TEST(Hostile, AMessageTakesNoMoreMemoryThanAFewTimesItsBytes) {
+  // Topics with an empty name take two bytes on the wire and many more in memory.
+  const auto request = [](std::size_t topics) {
+    std::string wire(5, '\0');
+    Writer count(std::as_writable_bytes(std::span(wire)));
+    count.uvarint(static_cast<std::uint32_t>(topics + 1));
+    wire.resize(count.written());
+    wire += std::string(2 * topics, '\1');
+    for (std::size_t i = 0; i < topics; ++i) wire[wire.size() - 1 - 2 * i] = '\0';
+    return wire + std::string("\0\0\0\0", 4);
+  };
+  MetadataRequest m;
+  EXPECT_TRUE(decoded(request(100'000), 9, m));
+  EXPECT_EQ(m.topics->size(), 100'000U);
+  MetadataRequest large;
+  EXPECT_FALSE(decoded(request(2'000'000), 9, large));
+  EXPECT_TRUE(!large.topics || large.topics->empty());
+
+  // Tags without end are an array too.
+  ApiVersionsRequest tags;
+  std::string wire = from_hex("01 01 80ade204");  // 10,000,000 of them
+  for (std::size_t i = 0; i < 10'000'000; ++i) wire += std::string("\5\0", 2);
+  EXPECT_FALSE(decoded(wire, 3, tags));
+}
+
 // What `data` says, if it says anything, encodes to as many bytes as announced and reads back.
 template <class M>
 void survives(std::string_view data) {

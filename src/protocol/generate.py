@@ -103,10 +103,13 @@ class MessageWriter:
     def cpp_type(self, f):
         if f.type == "records":
             return "Records"
-        base = FIXED[f.type][0] if f.type in FIXED else VIEWS.get(f.type, "Uuid" if f.type == "uuid" else f.type)
+        base = self.element_type(f)
         if f.array:
             base = f"std::vector<{base}>"
         return f"std::optional<{base}>" if f.nulls else base
+
+    def element_type(self, f):
+        return FIXED[f.type][0] if f.type in FIXED else VIEWS.get(f.type, "Uuid" if f.type == "uuid" else f.type)
 
     def initial(self, f):
         if f.type == "records":
@@ -230,7 +233,8 @@ class MessageWriter:
         out.close()
 
     def read_array(self, out, f, rd, name, null):
-        least = self.element_min(f)
+        element = f"{self.m.name}::{f.type}" if f.type in self.m.structs else self.element_type(f)
+        least = f"{self.element_min(f)}, sizeof({element})"
         if null == "false":
             out.open("")
             out(f"const auto n = wire::read_count({rd}, flex, {least});")
@@ -279,6 +283,7 @@ class MessageWriter:
         out("default: break;")
         out.close()
         out("if (in.ok()) wire::read_unknown_tag(field, tag, m.unknown_tags);")
+        out("if (!field.ok()) in.fail();")
         out.close()
 
     # Sizes, added to `n`.
@@ -480,6 +485,7 @@ class MessageWriter:
         out()
         out.open(f"bool decode(bytes::Reader& in, std::int16_t version, {m.name}& message)")
         out(f"if (version < {m.low} || version > {m.high}) in.fail();")
+        out("wire::start_message(in);")
         out("if (in.ok()) read(in, version, message);")
         out("return in.ok();")
         out.close()

@@ -15,6 +15,17 @@ std::ptrdiff_t refuse(Reader& in) {
   return -1;
 }
 
+thread_local std::size_t memory_left = 0;
+constexpr std::size_t allocation_overhead = 32;
+
+// Whether `count` more elements may be kept in memory.
+bool take_memory(std::size_t count, std::size_t element_size) {
+  const std::size_t wanted = count * element_size + allocation_overhead;
+  if (wanted > memory_left) return false;
+  memory_left -= wanted;
+  return true;
+}
+
 }  // namespace
 
 std::ptrdiff_t read_string_length(Reader& in, bool flex) {
@@ -29,14 +40,18 @@ std::ptrdiff_t read_bytes_length(Reader& in, bool flex) {
   return n;
 }
 
-std::ptrdiff_t read_count_or_null(Reader& in, bool flex, std::size_t element_bytes_min) {
+void start_message(const Reader& in) { memory_left = message_memory_base + message_memory_factor * in.left(); }
+
+std::ptrdiff_t read_count_or_null(Reader& in, bool flex, std::size_t element_bytes_min, std::size_t element_size) {
   const std::ptrdiff_t n = read_bytes_length(in, flex);
-  if (n > 0 && static_cast<std::size_t>(n) > in.left() / element_bytes_min) return refuse(in);
+  if (n <= 0) return n;
+  const auto count = static_cast<std::size_t>(n);
+  if (count > in.left() / element_bytes_min || !take_memory(count, element_size)) return refuse(in);
   return n;
 }
 
-std::size_t read_count(Reader& in, bool flex, std::size_t element_bytes_min) {
-  const std::ptrdiff_t n = read_count_or_null(in, flex, element_bytes_min);
+std::size_t read_count(Reader& in, bool flex, std::size_t element_bytes_min, std::size_t element_size) {
+  const std::ptrdiff_t n = read_count_or_null(in, flex, element_bytes_min, element_size);
   if (n < 0) {
     in.fail();
     return 0;
@@ -84,12 +99,16 @@ Uuid read_uuid(Reader& in) {
 
 bool read_presence(Reader& in) { return in.i8() >= 0 && in.ok(); }
 
-void read_unknown_tag(Reader& in, std::uint32_t tag, UnknownTags& tags) { tags.push_back({tag, in.rest()}); }
+void read_unknown_tag(Reader& in, std::uint32_t tag, UnknownTags& tags) {
+  if (!take_memory(2, sizeof(UnknownTag))) return in.fail();
+  tags.push_back({tag, in.rest()});
+}
 
 void read_tags(Reader& in, UnknownTags& tags) {
   for (auto left = in.uvarint(); left > 0 && in.ok(); --left) {
     const auto tag = in.uvarint();
     const Bytes data = in.take(in.uvarint());
+    if (!take_memory(2, sizeof(UnknownTag))) in.fail();
     if (in.ok()) tags.push_back({tag, data});
   }
 }

@@ -26,9 +26,16 @@ inline constexpr std::size_t string_bytes_max = 0x7fff;
 std::ptrdiff_t read_string_length(Reader& in, bool flex);
 // Length of bytes or records, or -1 for null.
 std::ptrdiff_t read_bytes_length(Reader& in, bool flex);
-// Number of elements of at least `element_bytes_min` bytes each, or -1 for null.
-std::ptrdiff_t read_count_or_null(Reader& in, bool flex, std::size_t element_bytes_min);
-std::size_t read_count(Reader& in, bool flex, std::size_t element_bytes_min);
+// Number of elements that take at least `element_bytes_min` on the wire and `element_size` in memory, or -1 for null.
+std::ptrdiff_t read_count_or_null(Reader& in, bool flex, std::size_t element_bytes_min, std::size_t element_size);
+std::size_t read_count(Reader& in, bool flex, std::size_t element_bytes_min, std::size_t element_size);
+
+// What the arrays of one message may take in memory: small elements grow a lot when they become structs. This lets
+// any real message through (the largest, of whole clusters' partitions, take four to six times their bytes) and
+// stops one that is made to be large. Per thread; decode() starts it anew.
+inline constexpr std::size_t message_memory_base = std::size_t{32} << 20;
+inline constexpr std::size_t message_memory_factor = 4;
+void start_message(const Reader& in);
 
 std::string_view read_string(Reader& in, bool flex);
 std::optional<std::string_view> read_string_or_null(Reader& in, bool flex);
