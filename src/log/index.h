@@ -38,7 +38,7 @@ class SparseIndex {
   // Java broker preallocated and did not trim) when `trim`.
   runtime::Io<> open(FileCache& cache, bool trim);
   void append(Entry entry);
-  // Writes the tail to the file. `done` entries stay readable throughout.
+  // Writes the tail to the file; it is kept when that fails.
   runtime::Io<> write_tail(FileCache& cache);
   bool tail_full() const { return tail_.size() >= tail_max; }
   // The last entry whose key (offset, timestamp) is not after `key`; nothing when all are.
@@ -55,6 +55,9 @@ class SparseIndex {
 
  private:
   Read<Entry> entry_at(FileCache& cache, std::uint64_t n, ReadMode mode) const;
+  // The entries of the file for which `before(entry)`; they come first.
+  template <class Fn>
+  Read<std::uint64_t> count_before(FileCache& cache, ReadMode mode, Fn before) const;
 
   std::string path_;
   Offset base_;

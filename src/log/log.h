@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <expected>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -72,7 +73,7 @@ struct TimestampOffset {
 // ListOffsets' special timestamps.
 inline constexpr TimestampMs earliest_timestamp = -2;
 inline constexpr TimestampMs latest_timestamp = -1;
-inline constexpr TimestampMs max_timestamp = -3;             // KIP-734
+inline constexpr TimestampMs largest_timestamp = -3;         // KIP-734
 inline constexpr TimestampMs earliest_local_timestamp = -4;  // KIP-405: here the same as earliest
 
 // An aborted transaction in a range that was read: what a read_committed consumer filters by.
@@ -88,15 +89,18 @@ class FlushWork {
   // Blocks; from any thread.
   runtime::Io<> run();
   Offset up_to() const { return up_to_; }
-  bool empty() const { return files_.empty() && directory_.empty(); }
+  bool empty() const { return files_.empty() && paths_.empty() && directory_.empty(); }
 
  private:
   friend class Log;
   runtime::Files* system_ = nullptr;
   std::vector<std::shared_ptr<runtime::File>> files_;
-  std::string directory_;  // synced when segments were made
+  std::vector<std::string> paths_;  // small files; gone ones are fine
+  std::string directory_;           // when files were made or renamed in it
   Offset up_to_;
+  Offset active_base_;
   std::uint64_t generation_ = 0;
+  std::uint64_t changes_ = 0;
 };
 
 // Files that are to go after file.delete.delay.ms.
@@ -191,11 +195,13 @@ class Log {
   Result<FlushWork> begin_flush();
   // `work.run()` succeeded: the recovery point moves.
   void finish_flush(const FlushWork& work, TimestampMs now);
+  // `work.run()` failed: what was written may be lost, so the log is failed.
+  void flush_failed(const runtime::IoError& error);
   // The three in one. Blocks.
   Result<> flush(TimestampMs now);
   Offset recovery_point() const { return recovery_point_; }
   std::int64_t unflushed_messages() const { return log_end_ - recovery_point_; }
-  // Whether flush.messages or flush.ms asks for one now.
+  // Whether flush.messages or flush.ms asks for one now, or a roll left closed segments behind (as Kafka flushes them).
   bool flush_due(TimestampMs now) const;
 
   // Flushes, writes the producers' snapshot, trims. The log is closed for appends after it. Blocks.
@@ -221,30 +227,50 @@ class Log {
   struct Loader;
   friend struct Loader;
   friend class Directory;
+
+  Log(FileCache& cache, Start start);
+
+  Segment& active() { return *segments_.back(); }
+  const Segment& active() const { return *segments_.back(); }
+  // The last segment with a base at or before `offset`; 0 when there is none.
+  std::size_t segment_index(Offset offset) const;
+  Offset bound(Isolation isolation) const;
+  Result<> usable() const;
+  void fail_with(std::string why);
+  std::unexpected<Error> write_failed(const runtime::IoError& error);
+
+  Result<> write(bytes::Bytes records, Offset first, Offset last, TimestampMs max_timestamp, TimestampMs now);
+  bool roll_needed(std::size_t size, Offset last, TimestampMs max_timestamp, TimestampMs now) const;
+  Result<> roll_to(Offset base, TimestampMs now);
+  // The batches were written from `position` of the active segment on: everything in memory that follows.
+  void took(bytes::Bytes records, std::uint64_t position, bool learn_epochs);
+
+  // Small files are written without a sync; the next flush does it.
+  Result<> put_file(std::string_view name, std::string_view content);
+  Result<> write_epochs();
+  Result<> write_snapshot(Offset at);
+  void append_aborted(const CompletedTransaction& done);
+  // Snapshots beyond (first, last] go; the latest is loaded and what follows it is replayed up to the log's end.
+  Result<> reload_producers(Offset snapshot_max, bool replay_without_snapshot, TimestampMs now);
+  Result<std::vector<std::string>> drop_segment(std::size_t index);
+
   struct Spot {  // where a batch of the tail stands
     Offset base;
     Offset last;
     std::uint64_t position = 0;
     std::uint32_t size = 0;
+    std::int8_t magic = 2;
   };
-  static constexpr std::size_t recent_max = 16;
-
-  Log(FileCache& cache, Start start);
-
-  Segment& active() { return *segments_.back(); }
-  std::size_t segment_index(Offset offset) const;
-  Offset bound(Isolation isolation) const;
-  Error failure(const runtime::IoError& error);
-  Error closed_error() const;
-  Result<> write(bytes::Bytes records, Offset last, TimestampMs max_timestamp, TimestampMs now);
-  Result<> roll_for(std::size_t size, Offset last, TimestampMs max_timestamp, TimestampMs now);
-  void took(bytes::Bytes records);
-  Result<> write_epochs();
-  Result<> write_snapshot(Offset at, bool sync);
-  Result<> append_aborted(const CompletedTransaction& done);
-  Result<> reload_producers(TimestampMs now);
-  Read<std::uint64_t> position_of(const Segment& segment, Offset offset, ReadMode mode);
-  Result<> drop_segment(std::size_t index, Removal& removal);
+  static constexpr std::size_t recent_max = 32;
+  const Spot* recent(Offset offset) const;
+  // The first batch that ends at or after `offset`, in the segment `index` or a later one.
+  struct Place {
+    std::size_t segment = 0;
+    BatchInfo batch;
+  };
+  Read<std::optional<Place>> locate(Offset offset, ReadMode mode) const;
+  Read<TimestampOffset> first_record_at(std::size_t segment, const BatchInfo& batch, TimestampMs timestamp, Offset from,
+                                        ReadMode mode) const;
 
   FileCache& cache_;
   TopicPartition partition_;
@@ -258,13 +284,15 @@ class Log {
   Offset recovery_point_{0};
   Epochs epochs_;
   ProducerState producers_;
-  Offset last_snapshot_ = no_offset;
+  Offset last_snapshot_{0};
   std::vector<Spot> recent_;  // ring of the active segment's last batches
   std::size_t recent_next_ = 0;
-  bool directory_dirty_ = true;
+  Offset indexes_synced_{0};   // indexes of segments before this one are on the disk
+  std::uint64_t changes_ = 1;  // grows with each file made or renamed
+  std::uint64_t changes_synced_ = 0;
+  std::map<std::string, std::uint64_t> unsynced_files_;  // small ones, by the change that wrote them
   std::uint64_t generation_ = 0;  // grows with each truncation: a flush begun before counts no more
   TimestampMs last_flush_ms_ = 0;
-  std::int64_t roll_jitter_ms_ = 0;
   std::uint64_t jitter_seed_ = 0;
   bool failed_ = false;
   bool closed_ = false;

@@ -75,8 +75,6 @@ class Segment {
   // No more appends: the last time index entry, the tails written.
   runtime::Io<> close(FileCache& cache);
   runtime::Io<> write_indexes(FileCache& cache);
-  // Loads the largest timestamp of a closed segment from its time index.
-  runtime::Io<> load_max_timestamp(FileCache& cache);
   // The timestamp by which segment.ms counts: the first batch's, when it has one.
   std::optional<TimestampMs> first_timestamp() const { return first_timestamp_; }
   bool first_timestamp_known() const { return first_timestamp_known_; }
@@ -91,7 +89,9 @@ class Segment {
   void move_to(FileCache& cache, std::string directory);
 
  private:
+  class Headers;
   void note(const BatchInfo& batch);
+  void index(const BatchInfo& batch, std::int32_t index_interval_bytes);
 
   std::string directory_;
   Offset base_;
