@@ -151,12 +151,14 @@ def test_idempotence_survives_a_restart(make_server, name):
         for i in range(7):
             assert wire.produce(c, name, batches[i]) == (0, i)
     server.restart_broker()
+    assert watermarks(server, name) == (0, 7)
     with server.connection() as c:
         assert wire.produce(c, name, batches[6]) == (0, 6)
         assert wire.produce(c, name, batches[7]) == (0, 7)
         assert wire.init_producer(c)[0] != producer_id
     server.kill_broker()
     server.start_broker()
+    assert watermarks(server, name) == (0, 8)
     with server.connection() as c:
         assert wire.produce(c, name, batches[7]) == (0, 7)
         assert wire.produce(c, name, wire.batch([b"x"], producer=(producer_id, epoch, 9)))[0] == 45
@@ -201,7 +203,7 @@ def test_second_start_is_refused(make_server, name):
     create_topic(server, name)
     first = dict(server.config)
     server.config.update({"listeners": f"PLAINTEXT://{server.host}:{free_port()}"})
-    server.config.pop("metrics.listener", None)
+    server.config.pop("weir.metrics.listener", None)
     second = server.broker_process(log="second.log")
     assert second.popen.wait(60) != 0
     text = second.text()

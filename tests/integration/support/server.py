@@ -91,7 +91,7 @@ class Server:
         self.config = {**DEFAULTS, "listeners": f"PLAINTEXT://{host}:{self.port}", "log.dirs": self.data,
                        "zookeeper.connect": f"127.0.0.1:{self.zookeeper_port}", **(config or {})}
         if target == "weir":
-            self.config.setdefault("metrics.listener", f"127.0.0.1:{self.metrics_port}")
+            self.config.setdefault("weir.metrics.listener", f"127.0.0.1:{self.metrics_port}")
         self.properties = self.folder / "server.properties"
         self.zookeeper = self.broker = None
 

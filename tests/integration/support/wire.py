@@ -1,6 +1,7 @@
 """Kafka's protocol by hand, just enough to say what no client library would say."""
 import socket
 import struct
+import time
 
 from crc32c import crc32c
 
@@ -36,8 +37,9 @@ def record(value, offset_delta=0, timestamp_delta=0):
     return varint(len(body)) + body
 
 
-def batch(values, *, timestamp=1_700_000_000_000, producer=(-1, -1, -1), attributes=0, spoil_crc=False, count=None, length=None):
+def batch(values, *, timestamp=None, producer=(-1, -1, -1), attributes=0, spoil_crc=False, count=None, length=None):
     """A record batch v2; `producer` is (id, epoch, first sequence)."""
+    timestamp = int(time.time() * 1000) if timestamp is None else timestamp  # Kafka forgets producers of old records
     records = b"".join(record(value, i) for i, value in enumerate(values))
     count = len(values) if count is None else count
     after_crc = struct.pack(">hiqqqhii", attributes, len(values) - 1, timestamp, timestamp, *producer, count) + records

@@ -1,0 +1,195 @@
+"""weir up, status and down; configuration errors that say what is wrong; logs."""
+import json
+import os
+import signal
+import socket
+import subprocess
+
+import pytest
+from support import wire
+from support.clients import create_topic, produce, read, values, watermarks
+from support.ports import free_port
+from support.server import WEIR, Process
+from support.tools import Failed, kcat, run
+from support.wait import wait_for
+
+pytestmark = pytest.mark.weir
+
+
+def addresses(status):
+    """{role: (host, port)} of what runs."""
+    found = {}
+    for process in status["processes"]:
+        for address in process["addresses"]:
+            host, port = str(address).split("://")[-1].rsplit(":", 1)
+            found.setdefault(process["role"], (host, int(port)))
+    return found
+
+
+def status_of(data):
+    return json.loads(run(WEIR, "status", "--data", data, "--json").stdout)
+
+
+def pids(status):
+    return {process["role"]: process["pid"] for process in status["processes"]}
+
+
+@pytest.fixture
+def data(tmp_path):
+    yield tmp_path / "weir"
+    subprocess.run([WEIR, "down", "--data", tmp_path / "weir"], capture_output=True)
+
+
+def test_help():
+    out = run(WEIR, "--help").stdout
+    assert all(word in out for word in ("up", "down", "status", "broker", "zookeeper"))
+    for command in ("up", "down", "status", "broker", "zookeeper"):
+        assert "--" in run(WEIR, command, "--help").stdout
+    assert run(WEIR, "--version").stdout.strip()
+    with pytest.raises(Failed) as wrong:
+        run(WEIR, "upp")
+    assert wrong.value.stderr + wrong.value.stdout
+
+
+def test_up_status_down_and_up_again(data):
+    out = run(WEIR, "up", "--data", data, "--detach").stdout
+    status = status_of(data)
+    host, port = addresses(status)["broker"]
+    assert f"{host}:{port}" in out and "kcat" in out or "kafka-" in out
+    assert all(process["state"] == "running" for process in status["processes"])
+    assert {"broker", "zookeeper"} <= set(pids(status))
+    kcat(f"{host}:{port}", "-P", "-t", "hello", input="one\ntwo\n")
+    assert run(WEIR, "status", "--data", data).stdout.count("running") >= 2
+    with pytest.raises(Failed) as refused:
+        run(WEIR, "up", "--data", data, "--detach")
+    assert str(data) in refused.value.stdout + refused.value.stderr
+    run(WEIR, "down", "--data", data)
+    for pid in pids(status).values():
+        assert not os.path.exists(f"/proc/{pid}")
+    after = subprocess.run([WEIR, "status", "--data", data, "--json"], capture_output=True, text=True)
+    assert "running" not in after.stdout.replace("not running", "")
+    run(WEIR, "up", "--data", data, "--detach")
+    assert kcat(f"{host}:{port}", "-C", "-t", "hello", "-e", "-q").split() == ["one", "two"]
+
+
+def test_up_in_the_foreground_ends_with_ctrl_c(data, tmp_path):
+    up = Process("up", [WEIR, "up", "--data", data], tmp_path / "up.log")
+    status = wait_for(lambda: (s := status_of(data)) and {"broker", "zookeeper"} <= set(pids(s)) and s, "it runs")
+    host, port = addresses(status)["broker"]
+    wait_for(lambda: wire.answers(host, port), "it answers")
+    up.signal(signal.SIGINT)
+    assert up.popen.wait(20) == 0
+    for pid in pids(status).values():
+        assert not os.path.exists(f"/proc/{pid}")
+
+
+def test_no_orphans_when_up_is_killed(data, tmp_path):
+    """kill -9 of `weir up`: its children go too, and the next start finds everything as it should be."""
+    up = Process("up", [WEIR, "up", "--data", data], tmp_path / "up.log")
+    status = wait_for(lambda: (s := status_of(data)) and {"broker", "zookeeper"} <= set(pids(s)) and s, "it runs")
+    host, port = addresses(status)["broker"]
+    wait_for(lambda: wire.answers(host, port), "it answers")
+    up.kill()
+    wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids(status).values()), "the children go")
+    run(WEIR, "up", "--data", data, "--detach")
+    assert wire.answers(host, port)
+
+
+def broker_that_fails(make_server, config, *options):
+    server = make_server(config, start=False)
+    server.start_zookeeper()
+    broker = server.broker_process(*options)
+    assert broker.popen.wait(20) != 0
+    return broker.text()
+
+
+@pytest.mark.parametrize("key, value, says", [
+    ("log.segment.bytes", "abc", "integer"),
+    ("num.partitions", "0", "1"),
+    ("log.retention.hours", "9999999999999", ""),
+    ("listeners", "PLAINTEXT//nowhere", "listeners"),
+    ("compression.type", "rar", "gzip"),
+    ("weir.metrics.listener", "11001", "HOST:PORT"),
+])
+def test_bad_values_name_key_value_and_range(make_server, key, value, says):
+    text = broker_that_fails(make_server, {key: value})
+    assert key in text and value in text and says in text, text
+
+
+def test_missing_configuration_file(tmp_path):
+    with pytest.raises(Failed) as refused:
+        run(WEIR, "broker", "--config", tmp_path / "no.properties")
+    assert "no.properties" in refused.value.stderr + refused.value.stdout
+
+
+def test_unknown_key_is_a_warning(make_server):
+    server = make_server({"no.such.key": "1"})
+    assert any("no.such.key" in line for line in server.broker.text().splitlines())
+    assert wire.answers(server.host, server.port)
+
+
+def test_override(make_server, name):
+    server = make_server(start=False)
+    server.start_zookeeper()
+    server.start_broker("--override", "num.partitions=3", "--override", "log.segment.bytes=1000000")
+    produce(server, name, [b"x"])
+    from support.clients import admin
+    assert len(admin(server).list_topics(name, timeout=10).topics[name].partitions) == 3
+
+
+def test_taken_port_is_a_clear_error(make_server):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", free_port()))
+        taken.listen()
+        port = taken.getsockname()[1]
+        text = broker_that_fails(make_server, {"listeners": f"PLAINTEXT://127.0.0.1:{port}"})
+    assert str(port) in text and "in use" in text, text
+
+
+def test_ipv6_and_two_listeners(make_server, name):
+    port4, port6 = free_port(), free_port()
+    server = make_server({"listeners": f"INTERNAL://127.0.0.1:{port4},EXTERNAL://[::1]:{port6}",
+                          "listener.security.protocol.map": "INTERNAL:PLAINTEXT,EXTERNAL:PLAINTEXT",
+                          "advertised.listeners": f"INTERNAL://127.0.0.1:{port4},EXTERNAL://localhost:{port6}",
+                          "inter.broker.listener.name": "INTERNAL"}, start=False)
+    server.port = port4
+    server.start()
+    create_topic(server, name)
+    produce(server, name, [b"x"])
+    assert f"localhost:{port6}" in kcat(f"[::1]:{port6}", "-L")
+    assert f"127.0.0.1:{port4}" in kcat(f"127.0.0.1:{port4}", "-L")
+
+
+def test_json_log(make_server):
+    server = make_server(start=False)
+    server.start_zookeeper()
+    server.start_broker("--log-format", "json")
+    lines = server.broker.text().splitlines()
+    assert lines and all(isinstance(json.loads(line), dict) for line in lines)
+
+
+def test_start_is_fast_and_small(make_server, name):
+    """From exec to the first answer, and the memory of a broker that rests."""
+    server = make_server()
+    create_topic(server, name, partitions=10)
+    produce(server, name, [b"x"] * 1000)
+    server.stop_broker()
+    server.start_broker()
+    assert server.broker.memory() < 60 << 20
+    assert values(read(server, name, 1000)) == [b"x"] * 1000
+
+
+def test_sigterm_while_clients_are_busy(make_server, name):
+    """A stop answers what it can, writes the clean mark, and does not wait for clients that stay."""
+    server = make_server()
+    create_topic(server, name)
+    waiting = server.connection()
+    waiting.send(wire.FETCH, 4, wire.fetch_body(name, 0, wait_ms=60_000))
+    produce(server, name, [b"x"])
+    idle = server.connection()
+    assert server.broker.stop(15) == 0
+    assert (server.data / ".kafka_cleanshutdown").exists()
+    waiting.close()
+    idle.close()
+    server.start_broker()
+    assert watermarks(server, name) == (0, 1)
