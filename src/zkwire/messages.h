@@ -38,7 +38,7 @@ struct Stat {
   std::int32_t version = 0;          // changes of the data
   std::int32_t cversion = 0;         // changes of the children
   std::int32_t aversion = 0;         // changes of the ACL
-  std::int64_t ephemeral_owner = 0;  // session of an ephemeral node; marks containers and TTL nodes too
+  std::int64_t ephemeral_owner = 0;  // the session of an ephemeral node, else 0
   std::int32_t data_length = 0;
   std::int32_t num_children = 0;
   std::int64_t pzxid = 0;  // zxid of the last change of the children

@@ -82,7 +82,7 @@ def test_dump_and_envi(zk, wire, root):
 def test_a_word_that_is_not_allowed_says_so(own):
     server = own()
     server.stop()
-    server.properties["zookeeper.4lw.commands.whitelist"] = "ruok, srvr"
+    server.properties["zookeeper.4lw.commands.whitelist"] = "ruok,srvr"
     server.start()
     assert word(server.port, "srvr").startswith("Zookeeper version")
     assert word(server.port, "mntr").strip() == "mntr is not executed because it is not in the whitelist."

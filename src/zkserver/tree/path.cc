@@ -24,11 +24,12 @@ std::int32_t next_code_point(std::string_view text, std::size_t& at) {
   return point;
 }
 
-// Control characters, surrogates and private use, and what Unicode calls specials.
+// Not: control characters, surrogates and private use, specials, and what lies beyond 16 bits (two surrogates in
+// Java, which no Java client could name).
 bool allowed(std::int32_t point) {
   if (point <= 0x1f || (point >= 0x7f && point <= 0x9f)) return false;
   if (point >= 0xd800 && point <= 0xf8ff) return false;
-  return point < 0xfff0 || point > 0xffff;
+  return point < 0xfff0;
 }
 
 bool allowed_name(std::string_view name) { return !name.empty() && name != "." && name != ".."; }

@@ -25,7 +25,7 @@ zkwire::Stat Node::stat() const {
   s.cversion =
       static_cast<std::int32_t>(static_cast<std::uint32_t>(cversion) * 2 - static_cast<std::uint32_t>(children.size()));
   s.aversion = aversion;
-  s.ephemeral_owner = owner;
+  s.ephemeral_owner = is_ephemeral(owner) ? owner : 0;  // the marks of containers and TTL nodes stay inside
   s.data_length = static_cast<std::int32_t>(data.size());
   s.num_children = static_cast<std::int32_t>(children.size());
   s.pzxid = pzxid;

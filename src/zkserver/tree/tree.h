@@ -31,7 +31,7 @@ using SessionId = std::int64_t;
 using Zxid = std::int64_t;
 using Password = std::array<std::byte, 16>;
 
-// What marks a container and a TTL node in ephemeralOwner.
+// What marks a container and a TTL node where others have the session that owns them.
 inline constexpr std::int64_t container_owner = INT64_MIN;
 inline constexpr std::int64_t ttl_mask = static_cast<std::int64_t>(0xff00000000000000ULL);
 inline constexpr std::int64_t ttl_ms_max = 0x000000ffffffffffLL;
