@@ -395,6 +395,7 @@ TEST_F(Static, OtherProtocolsOfARestartedMemberRebalanceOnlyWhenTheChoiceChanges
   const auto lead = h.join(preferred);
   EXPECT_FALSE(h.answered(lead)) << "as many want sticky now, the leader among them";
   EXPECT_EQ(h.heartbeat("g", 1, h.machine->describe("g").members[1].member_id, "i1"), ErrorCode::REBALANCE_IN_PROGRESS);
+  more.fresh.bytes[0] = 1;
   h.join(more);
   EXPECT_EQ(h.reply<JoinResponse>(lead).protocol_name, "sticky");
 }
