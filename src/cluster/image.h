@@ -151,7 +151,7 @@ class Image {
   std::shared_ptr<const std::map<BrokerId, std::shared_ptr<const Broker>>> brokers_ =
       std::make_shared<std::map<BrokerId, std::shared_ptr<const Broker>>>();
   PersistentMap<std::string, TopicPtr, NameHash> topics_;
-  PersistentMap<Uuid, TopicPtr> topics_by_id_;
+  PersistentMap<Uuid, std::string> topics_by_id_;
   std::size_t partition_count_ = 0;
   std::shared_ptr<const std::set<std::string, std::less<>>> deleting_ =
       std::make_shared<std::set<std::string, std::less<>>>();
@@ -186,7 +186,6 @@ class ImageBuilder {
 
  private:
   Topic& writable(std::string_view name);
-  void rename_id(Topic& topic, const Uuid& id);
 
   ImagePtr base_;  // kept until build(): see PersistentMap::writable
   std::shared_ptr<Image> next_;

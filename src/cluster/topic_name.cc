@@ -1,0 +1,42 @@
+#include "cluster/topic_name.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace weir::cluster {
+namespace {
+
+bool legal(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+}
+
+}  // namespace
+
+Result<> validate_topic_name(std::string_view name) {
+  const auto bad = [](std::string why) {
+    return fail(ErrorCode::INVALID_TOPIC_EXCEPTION, "Topic name is invalid: " + std::move(why));
+  };
+  if (name.empty()) return bad("the empty string is not allowed");
+  if (name == "." || name == "..") return bad(fmt::format("'{}' is not allowed", name));
+  if (name.size() > topic_name_size_max) {
+    return bad(fmt::format("the length of '{}' is longer than the max allowed length {}",
+                           name.substr(0, topic_name_size_max), topic_name_size_max));
+  }
+  if (!std::all_of(name.begin(), name.end(), legal)) {
+    return bad(
+        fmt::format("'{}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'", name));
+  }
+  return {};
+}
+
+bool has_collision_chars(std::string_view name) { return name.find_first_of("._") != std::string_view::npos; }
+
+bool collides(std::string_view a, std::string_view b) {
+  const auto same = [](char x, char y) { return (x == '.' ? '_' : x) == (y == '.' ? '_' : y); };
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), same);
+}
+
+bool internal_topic(std::string_view name) { return name == group_metadata_topic || name == transaction_state_topic; }
+
+}  // namespace weir::cluster
