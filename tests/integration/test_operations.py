@@ -16,83 +16,108 @@ from support.wait import wait_for
 pytestmark = pytest.mark.weir
 
 
-def addresses(status):
-    """{role: (host, port)} of what runs."""
-    found = {}
-    for process in status["processes"]:
-        for address in process["addresses"]:
-            host, port = str(address).split("://")[-1].rsplit(":", 1)
-            found.setdefault(process["role"], (host, int(port)))
-    return found
+class Up:
+    """`weir up` on a folder and ports of its own."""
 
+    def __init__(self, folder):
+        self.data, self.host, self.port = folder / "weir", "127.0.0.1", free_port()
+        self.options = ["--data", self.data, "--port", self.port, "--zookeeper-port", free_port(), "--metrics-port", free_port()]
+        self.process = None
 
-def status_of(data):
-    return json.loads(run(WEIR, "status", "--data", data, "--json").stdout)
+    def detach(self, *options):
+        return run(WEIR, "up", *self.options, *options, "--detach").stdout
 
+    def foreground(self, folder):
+        self.process = Process("up", [WEIR, "up", *self.options], folder / "up.log")
+        wait_for(lambda: wire.answers(self.host, self.port), "it answers")
+        return self.process
 
-def pids(status):
-    return {process["role"]: process["pid"] for process in status["processes"]}
+    def status(self):
+        return json.loads(run(WEIR, "status", "--data", self.data, "--json").stdout)
+
+    def pids(self):
+        return {process["role"]: process["pid"] for process in self.status()["processes"] if process.get("pid")}
+
+    def down(self):
+        return run(WEIR, "down", "--data", self.data).stdout
 
 
 @pytest.fixture
-def data(tmp_path):
-    yield tmp_path / "weir"
-    subprocess.run([WEIR, "down", "--data", tmp_path / "weir"], capture_output=True)
+def up(tmp_path):
+    up = Up(tmp_path)
+    yield up
+    subprocess.run([WEIR, "down", "--data", up.data], capture_output=True)
+
+
+def alive(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_help():
     out = run(WEIR, "--help").stdout
-    assert all(word in out for word in ("up", "down", "status", "broker", "zookeeper"))
-    for command in ("up", "down", "status", "broker", "zookeeper"):
-        assert "--" in run(WEIR, command, "--help").stdout
-    assert run(WEIR, "--version").stdout.strip()
+    commands = ("up", "down", "status", "broker", "zookeeper")
+    assert all(command in out for command in commands)
+    for command in commands:
+        assert "Examples:" in run(WEIR, command, "--help").stdout
+    assert run(WEIR, "version").stdout.startswith("weir ")
     with pytest.raises(Failed) as wrong:
         run(WEIR, "upp")
-    assert wrong.value.stderr + wrong.value.stdout
+    assert "upp" in wrong.value.stderr and wrong.value.code == 2
 
 
-def test_up_status_down_and_up_again(data):
-    out = run(WEIR, "up", "--data", data, "--detach").stdout
-    status = status_of(data)
-    host, port = addresses(status)["broker"]
-    assert f"{host}:{port}" in out and "kcat" in out or "kafka-" in out
-    assert all(process["state"] == "running" for process in status["processes"])
-    assert {"broker", "zookeeper"} <= set(pids(status))
-    kcat(f"{host}:{port}", "-P", "-t", "hello", input="one\ntwo\n")
-    assert run(WEIR, "status", "--data", data).stdout.count("running") >= 2
+def test_up_status_down_and_up_again(up):
+    out = up.detach()
+    assert f"{up.host}:{up.port}" in out and ("kcat" in out or "kafka-" in out)
+    processes = {process["role"]: process for process in up.status()["processes"]}
+    assert {"broker", "zookeeper"} <= set(processes)
+    assert all(process["state"] == "running" and alive(process["pid"]) for process in processes.values())
+    assert f"{up.host}:{up.port}" in processes["broker"]["addresses"].values()
+    kcat(f"{up.host}:{up.port}", "-P", "-t", "hello", input="one\ntwo\n")
+    assert run(WEIR, "status", "--data", up.data).stdout.count("running") >= 2
+    assert f"BOOTSTRAP={up.host}:{up.port}" in run(WEIR, "env", "--data", up.data).stdout.replace("'", "").replace('"', "")
     with pytest.raises(Failed) as refused:
-        run(WEIR, "up", "--data", data, "--detach")
-    assert str(data) in refused.value.stdout + refused.value.stderr
-    run(WEIR, "down", "--data", data)
-    for pid in pids(status).values():
-        assert not os.path.exists(f"/proc/{pid}")
-    after = subprocess.run([WEIR, "status", "--data", data, "--json"], capture_output=True, text=True)
-    assert "running" not in after.stdout.replace("not running", "")
-    run(WEIR, "up", "--data", data, "--detach")
-    assert kcat(f"{host}:{port}", "-C", "-t", "hello", "-e", "-q").split() == ["one", "two"]
+        up.detach()
+    assert str(up.data) in refused.value.stdout + refused.value.stderr
+    pids = up.pids()
+    up.down()
+    assert not any(map(alive, pids.values()))
+    with pytest.raises(Failed) as stopped:
+        run(WEIR, "status", "--data", up.data)
+    assert stopped.value.code == 1
+    up.detach()
+    assert kcat(f"{up.host}:{up.port}", "-C", "-t", "hello", "-e", "-q").split() == ["one", "two"]
 
 
-def test_up_in_the_foreground_ends_with_ctrl_c(data, tmp_path):
-    up = Process("up", [WEIR, "up", "--data", data], tmp_path / "up.log")
-    status = wait_for(lambda: (s := status_of(data)) and {"broker", "zookeeper"} <= set(pids(s)) and s, "it runs")
-    host, port = addresses(status)["broker"]
-    wait_for(lambda: wire.answers(host, port), "it answers")
-    up.signal(signal.SIGINT)
-    assert up.popen.wait(20) == 0
-    for pid in pids(status).values():
-        assert not os.path.exists(f"/proc/{pid}")
+def test_up_in_the_foreground_ends_with_ctrl_c(up, tmp_path):
+    process = up.foreground(tmp_path)
+    pids = up.pids()
+    process.signal(signal.SIGINT)
+    assert process.popen.wait(20) == 0
+    assert not any(map(alive, pids.values()))
 
 
-def test_no_orphans_when_up_is_killed(data, tmp_path):
+def test_no_orphans_when_up_is_killed(up, tmp_path):
     """kill -9 of `weir up`: its children go too, and the next start finds everything as it should be."""
-    up = Process("up", [WEIR, "up", "--data", data], tmp_path / "up.log")
-    status = wait_for(lambda: (s := status_of(data)) and {"broker", "zookeeper"} <= set(pids(s)) and s, "it runs")
-    host, port = addresses(status)["broker"]
-    wait_for(lambda: wire.answers(host, port), "it answers")
-    up.kill()
-    wait_for(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids(status).values()), "the children go")
-    run(WEIR, "up", "--data", data, "--detach")
-    assert wire.answers(host, port)
+    process = up.foreground(tmp_path)
+    kcat(f"{up.host}:{up.port}", "-P", "-t", "hello", input="one\n")
+    pids = up.pids()
+    process.kill()
+    wait_for(lambda: not any(map(alive, pids.values())), "the children go")
+    up.detach()
+    assert kcat(f"{up.host}:{up.port}", "-C", "-t", "hello", "-e", "-q").split() == ["one"]
+
+
+def test_a_broker_that_dies_is_started_again(up):
+    up.detach()
+    kcat(f"{up.host}:{up.port}", "-P", "-t", "hello", input="one\n")
+    first = up.pids()["broker"]
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: up.pids().get("broker", first) != first and wire.answers(up.host, up.port), "another runs", 60)
+    assert kcat(f"{up.host}:{up.port}", "-C", "-t", "hello", "-e", "-q").split() == ["one"]
 
 
 def broker_that_fails(make_server, config, *options):

@@ -108,13 +108,13 @@ class Server:
         return self
 
     def start_zookeeper(self):
+        properties = self.folder / "zookeeper.properties"
+        properties.write_text(f"dataDir={self.folder}/zookeeper\nclientPort={self.zookeeper_port}\n"
+                              "clientPortAddress=127.0.0.1\nmaxClientCnxns=0\ntickTime=500\n"
+                              + ("admin.enableServer=false\n" if self.target == "kafka" else ""))
         if self.target == "weir":
-            command = [WEIR, "zookeeper", "--data", self.folder / "zookeeper", "--listen", f"127.0.0.1:{self.zookeeper_port}"]
-            env = None
+            command, env = [WEIR, "zookeeper", "--config", properties], None
         else:
-            properties = self.folder / "zookeeper.properties"
-            properties.write_text(f"dataDir={self.folder}/zookeeper\nclientPort={self.zookeeper_port}\n"
-                                  "clientPortAddress=127.0.0.1\nmaxClientCnxns=0\ntickTime=500\nadmin.enableServer=false\n")
             command = [PEERS / "kafka-run", KAFKA_VERSION, "zookeeper-server-start", properties]
             env = {"KAFKA_HEAP_OPTS": "-Xmx256m"}
         self.zookeeper = Process("zookeeper", command, self.folder / "zookeeper.log", env)
