@@ -52,7 +52,8 @@ ReplicaManager::Part& ReplicaManager::here() {
 Result<> ReplicaManager::open() {
   for (const auto& path : options_.log_dirs) {
     log::DirectoryOptions options{
-        .path = path, .recovery_threads = options_.recovery_threads, .config = options_.log_config};
+        .path = path, .recovery_threads = options_.recovery_threads, 
+                                  .config = [this](std::string_view topic) { return options_.settings(topic).log; }};
     auto directory = log::Directory::open(cache_, clock_, std::move(options));
     if (!directory) return std::unexpected(directory.error());
     const auto& meta = (*directory)->meta();
@@ -86,7 +87,8 @@ void ReplicaManager::adopt(Part& part, std::unique_ptr<log::Log> log, log::Direc
     if (directories_[i].get() == &directory) directory_logs_[i]->fetch_add(1, std::memory_order_relaxed);
   }
   part.partitions[id] = std::make_shared<Partition>(part.shard, pool_, part.scope, self_, std::move(log), directory,
-                                                    counters_of(id.topic));
+                                                    counters_of(id.topic),
+                                                    options_.settings(id.topic).min_insync_replicas);
 }
 
 Task<Result<>> ReplicaManager::start() {
@@ -171,7 +173,7 @@ Task<Result<>> ReplicaManager::apply_one(Part& part, const Change& change) {
     std::optional<Uuid> topic_id;
     if (!change.topic_id.is_zero()) topic_id = change.topic_id;
     auto create = [this, &directory, id, topic_id, at = now()] {
-      return directory.create(log_name(id), options_.log_config(id.topic), topic_id, at);
+      return directory.create(log_name(id), options_.settings(id.topic).log, topic_id, at);
     };
     auto made = co_await pool_.run(std::move(create));
     if (!made) co_return std::unexpected(made.error());
@@ -228,14 +230,11 @@ Task<Result<>> ReplicaManager::stop_replica(TopicPartition id, bool remove) {
   co_return co_await call(part.shard, std::move(work));
 }
 
-Task<void> ReplicaManager::set_topic_config(std::string topic, log::LogConfig config) {
+Task<void> ReplicaManager::set_topic_settings(std::string topic, Settings settings) {
   for (auto& part : parts_) {
-    auto work = [&part, &topic, &config] {
+    auto work = [&part, &topic, &settings] {
       for (auto& [id, partition] : part->partitions) {
-        if (id.topic == topic) {
-          partition->log().set_config(config);
-          partition->flush_if_due();
-        }
+        if (id.topic == topic) partition->set(settings);
       }
       part->bell.wake();
     };

@@ -39,8 +39,8 @@ struct ManagerOptions {
   milliseconds flush_check{0};                   // log.flush.scheduler.interval.ms; 0: never
   milliseconds producer_expiry_check{600'000};   // producer.id.expiration.check.interval.ms
   std::size_t topics_counted_max = 2000;         // topics that have metrics of their own
-  // What a topic's log is configured with now. From any thread.
-  std::function<log::LogConfig(std::string_view topic)> log_config;
+  // What a topic is configured with now. From any thread.
+  std::function<Settings(std::string_view topic)> settings;
 };
 
 // A partition's role as the controller wants it.
@@ -89,8 +89,8 @@ class ReplicaManager {
   runtime::Task<std::vector<Result<>>> apply(std::vector<Change> changes);
   // Stops the replica; with `remove` its log goes after file.delete.delay.ms. Missing is fine.
   runtime::Task<Result<>> stop_replica(TopicPartition partition, bool remove);
-  // Partitions on disk that `keep` does not want, for a controller that knows of no such topic.
-  runtime::Task<void> set_topic_config(std::string topic, log::LogConfig config);
+  // The topic's configuration changed: for all its partitions here.
+  runtime::Task<void> set_topic_settings(std::string topic, Settings settings);
 
   runtime::Task<std::vector<PartitionView>> view();
   const std::vector<std::unique_ptr<log::Directory>>& directories() const { return directories_; }

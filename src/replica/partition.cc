@@ -10,7 +10,8 @@ namespace weir::replica {
 using runtime::Task;
 
 Partition::Partition(runtime::Shard& shard, runtime::Pool& pool, runtime::Scope& scope, BrokerId self,
-                     std::unique_ptr<log::Log> log, log::Directory& directory, TopicCounters counters)
+                     std::unique_ptr<log::Log> log, log::Directory& directory, TopicCounters counters,
+                     std::int32_t min_insync_replicas)
     : shard_(shard),
       pool_(pool),
       scope_(scope),
@@ -18,7 +19,14 @@ Partition::Partition(runtime::Shard& shard, runtime::Pool& pool, runtime::Scope&
       id_{log->partition().topic, log->partition().partition},
       log_(std::move(log)),
       directory_(directory),
-      counters_(std::move(counters)) {}
+      counters_(std::move(counters)),
+      min_insync_replicas_(min_insync_replicas) {}
+
+void Partition::set(const Settings& settings) {
+  log_->set_config(settings.log);
+  min_insync_replicas_ = settings.min_insync_replicas;
+  flush_if_due();
+}
 
 Result<> Partition::become(const Leadership& to) {
   if (to.leader_epoch < leadership_.leader_epoch) {
@@ -63,11 +71,11 @@ std::expected<log::Appended, record::Rejection> Partition::append(bytes::Shared 
   if (role_ != Role::leader) {
     return std::unexpected(record::Rejection{Error{ErrorCode::NOT_LEADER_OR_FOLLOWER, {}}, {}});
   }
-  if (options.all_acks && std::cmp_less(leadership_.isr.size(), options.min_insync_replicas)) {
+  if (options.all_acks && std::cmp_less(leadership_.isr.size(), min_insync_replicas_)) {
     return std::unexpected(record::Rejection{
         Error{ErrorCode::NOT_ENOUGH_REPLICAS,
               fmt::format("{} has {} in-sync replicas, min.insync.replicas is {}", id_.text(), leadership_.isr.size(),
-                          options.min_insync_replicas)},
+                          min_insync_replicas_)},
         {}});
   }
   auto appended = log_->append_as_leader(std::move(records), leadership_.leader_epoch, now(), options.origin);

@@ -38,6 +38,12 @@ struct Leadership {
   std::int32_t partition_epoch = 0;  // version of the state znode
 };
 
+// What a topic's configuration says to its partitions.
+struct Settings {
+  log::LogConfig log;
+  std::int32_t min_insync_replicas = 1;  // min.insync.replicas
+};
+
 // Counters of one topic; several partitions share them.
 struct TopicCounters {
   std::shared_ptr<metrics::Counter> messages_in;
@@ -48,7 +54,8 @@ struct TopicCounters {
 class Partition : public std::enable_shared_from_this<Partition> {
  public:
   Partition(runtime::Shard& shard, runtime::Pool& pool, runtime::Scope& scope, BrokerId self,
-            std::unique_ptr<log::Log> log, log::Directory& directory, TopicCounters counters);
+            std::unique_ptr<log::Log> log, log::Directory& directory, TopicCounters counters,
+            std::int32_t min_insync_replicas);
 
   const TopicPartition& id() const { return id_; }
   std::optional<Uuid> topic_id() const { return log_->topic_id(); }
@@ -56,6 +63,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   const log::Log& log() const { return *log_; }
   log::Directory& directory() { return directory_; }
   TopicCounters& counters() { return counters_; }
+  void set(const Settings& settings);
 
   Role role() const { return role_; }
   bool leads() const { return role_ == Role::leader; }
@@ -74,8 +82,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   Result<> check_leader(std::optional<LeaderEpoch> epoch = std::nullopt) const;
 
   struct AppendOptions {
-    bool all_acks = false;             // then min_insync_replicas must be in sync
-    std::int32_t min_insync_replicas = 1;
+    bool all_acks = false;  // then min.insync.replicas must be in sync
     record::Origin origin = record::Origin::client;
   };
   // One batch. Moves the high watermark when the in-sync set is this broker alone.
@@ -117,6 +124,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   log::Directory& directory_;
   TopicCounters counters_;
 
+  std::int32_t min_insync_replicas_;
   Role role_ = Role::none;
   Leadership leadership_;
   bool gone_ = false;

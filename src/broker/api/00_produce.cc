@@ -1,0 +1,168 @@
+// Produce, versions 0 to 11.
+//   2 log append time   3 record batches v2, transactional id   5 log start offset   7 zstd   8 record errors (KIP-467)
+//   9 flexible   10 leader and endpoints of a partition that moved (KIP-951)   11 transactions without AddPartitions
+// Where this differs from Kafka: a transactional id is refused (transactions are not served yet).
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "broker/api/handlers.h"
+#include "broker/node.h"
+#include "cluster/topic_name.h"
+#include "protocol/messages/produce.h"
+#include "record/validate.h"
+#include "runtime/shard.h"
+
+namespace weir::broker::api {
+namespace {
+
+// A partition of the request: where it goes and what came of it.
+struct Item {
+  std::string_view topic;
+  PartitionId partition;
+  bytes::Shared records;
+  // The result:
+  Error error{ErrorCode::NONE, {}};
+  std::vector<record::RecordError> record_errors;
+  log::Appended appended;
+  std::shared_ptr<replica::Partition> in;
+};
+
+struct Share {
+  runtime::Shard* owner = nullptr;
+  std::vector<Item*> items;
+};
+
+void append(Node& node, Item& item, std::int16_t acks) {
+  const auto partition = node.replicas->find(item.topic, item.partition);
+  if (!partition) {
+    // Known to the cluster but led elsewhere, or not known at all: the client refreshes its metadata for either.
+    item.error.code = node.image()->partition(item.topic, item.partition) != nullptr
+                          ? ErrorCode::NOT_LEADER_OR_FOLLOWER
+                          : ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+    return;
+  }
+  replica::Partition::AppendOptions options{.all_acks = acks == -1};
+  auto appended = partition->append(std::move(item.records), options);
+  if (!appended) {
+    item.error = std::move(appended.error().error);
+    item.record_errors = std::move(appended.error().records);
+    return;
+  }
+  item.appended = *appended;
+  item.in = partition;
+}
+
+// On the owner: append all, then wait until all are committed where the producer asked for that.
+Task<void> append_share(Node& node, const Share& share, std::int16_t acks, nanoseconds timeout) {
+  for (auto* item : share.items) append(node, *item, acks);
+  if (acks != -1) co_return;
+  for (auto* item : share.items) {
+    if (item->error.code != ErrorCode::NONE) continue;
+    if (item->in->high_watermark() > item->appended.last_offset) continue;
+    auto done = co_await item->in->committed(item->appended.last_offset, timeout);
+    if (!done) item->error = std::move(done.error());
+  }
+}
+
+void fill(protocol::ProduceResponse::PartitionProduceResponse& out, const Item& item) {
+  out.index = item.partition.value;
+  out.error_code = static_cast<std::int16_t>(item.error.code);
+  if (item.error.code == ErrorCode::NONE) {
+    out.base_offset = item.appended.first_offset.value;
+    out.log_append_time_ms = item.appended.log_append_time;
+    out.log_start_offset = item.appended.log_start.value;
+    return;
+  }
+  out.base_offset = -1;
+  if (!item.error.message.empty()) out.error_message = item.error.message;
+  for (const auto& error : item.record_errors) {
+    auto& to = out.record_errors.emplace_back();
+    to.batch_index = error.index;
+    to.batch_index_error_message = error.message;
+  }
+}
+
+}  // namespace
+
+Task<Response> produce(Request& request) {
+  protocol::ProduceRequest in;
+  if (!request.read(in)) co_return Response::malformed();
+  auto& node = request.node();
+  const auto version = request.version();
+
+  std::vector<std::unique_ptr<Item>> items;
+  std::vector<Share> shares;
+  ErrorCode refused = ErrorCode::NONE;
+  if (in.acks < -1 || in.acks > 1) refused = ErrorCode::INVALID_REQUIRED_ACKS;
+  if (in.transactional_id) refused = ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+  for (const auto& topic : in.topic_data) {
+    for (const auto& data : topic.partition_data) {
+      auto& item = *items.emplace_back(std::make_unique<Item>());
+      item.topic = topic.name;
+      item.partition = PartitionId{data.index};
+      if (refused != ErrorCode::NONE) {
+        item.error.code = refused;
+        continue;
+      }
+      if (cluster::internal_topic(topic.name) && request.client_id() != "__admin_client") {
+        item.error = {ErrorCode::INVALID_TOPIC_EXCEPTION, fmt::format("{} is an internal topic", topic.name)};
+        continue;
+      }
+      if (auto fine = record::check_produce(data.records.view, version); !fine) {
+        item.error = std::move(fine.error());
+        continue;
+      }
+      item.records = request.frame().sub(data.records.view);
+      auto* owner = &node.replicas->shard_of(item.topic, item.partition);
+      auto it = std::ranges::find(shares, owner, &Share::owner);
+      if (it == shares.end()) it = shares.insert(shares.end(), Share{owner, {}});
+      it->items.push_back(&item);
+    }
+  }
+
+  const auto timeout = milliseconds(std::max(in.timeout_ms, 0));
+  if (shares.size() == 1 && shares.front().owner->here()) {
+    auto& share = shares.front();
+    for (auto* item : share.items) append(node, *item, in.acks);
+    request.go_on();
+    if (in.acks == -1) {
+      for (auto* item : share.items) {
+        if (item->error.code != ErrorCode::NONE || item->in->high_watermark() > item->appended.last_offset) continue;
+        auto done = co_await item->in->committed(item->appended.last_offset, timeout);
+        if (!done) item->error = std::move(done.error());
+      }
+    }
+  } else {
+    for (const auto& share : shares) {
+      auto work = [&node, &share, acks = in.acks, timeout] { return append_share(node, share, acks, timeout); };
+      co_await runtime::call(*share.owner, std::move(work));
+    }
+  }
+
+  if (in.acks == 0) {
+    // The producer hears nothing of errors but by losing its connection, which makes it look for the leader.
+    for (const auto& item : items) {
+      if (item->error.code != ErrorCode::NONE) {
+        co_return Response::close(fmt::format("produce with acks=0 to {}-{} failed: {}", item->topic,
+                                              item->partition.value, name(item->error.code)));
+      }
+    }
+    co_return Response::nothing();
+  }
+
+  protocol::ProduceResponse out;
+  std::size_t next = 0;
+  for (const auto& topic : in.topic_data) {
+    auto& to = out.responses.emplace_back();
+    to.name = topic.name;
+    for (std::size_t i = 0; i < topic.partition_data.size(); ++i) fill(to.partition_responses.emplace_back(), *items[next++]);
+  }
+  co_return request.answer(out);
+}
+
+}  // namespace weir::broker::api

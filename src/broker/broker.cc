@@ -1,0 +1,433 @@
+#include "broker/broker.h"
+
+#include <algorithm>
+#include <deque>
+#include <utility>
+
+#include "base/log.h"
+#include "broker/exposition.h"
+#include "broker/groups.h"
+#include "broker/orders.h"
+#include "broker/pipeline.h"
+#include "broker/producer_id_source.h"
+#include "controller/config_follower.h"
+#include "controller/register.h"
+#include "net/http.h"
+#include "net/server.h"
+#include "zkclient/patient.h"
+#include "zkclient/real.h"
+
+namespace weir::broker {
+
+using runtime::Task;
+
+namespace {
+
+// How long start() waits for the controller (maybe another broker) to put this broker into the image.
+constexpr seconds image_wait{60};
+
+net::Endpoint to_net(const config::Endpoint& from) {
+  return {from.listener, static_cast<net::SecurityProtocol>(from.protocol), {from.host, from.port}};
+}
+
+std::uint32_t limit(std::int32_t value) { return value < 0 ? net::no_limit : static_cast<std::uint32_t>(value); }
+
+net::ServerOptions server_options(const config::BrokerConfig& config) {
+  net::ServerOptions options;
+  options.connections_max = limit(config.max_connections);
+  options.connections_per_ip_max = limit(config.max_connections_per_ip);
+  for (const auto& [ip, most] : config.max_connections_per_ip_overrides) {
+    options.connections_per_ip_overrides[ip] = limit(most);
+  }
+  options.frame_bytes_max = static_cast<std::uint32_t>(config.socket_request_max_bytes);
+  options.queued_bytes_max = config.queued_max_request_bytes;
+  options.idle_max = milliseconds(config.connections_max_idle_ms);
+  options.socket = {config.socket_send_buffer_bytes, config.socket_receive_buffer_bytes,
+                    config.socket_listen_backlog_size};
+  return options;
+}
+
+coordinator::group::Config group_config(const config::BrokerConfig& config) {
+  coordinator::group::Config out;
+  out.session_timeout_min = milliseconds(config.group_min_session_timeout_ms);
+  out.session_timeout_max = milliseconds(config.group_max_session_timeout_ms);
+  out.initial_rebalance_delay = milliseconds(config.group_initial_rebalance_delay_ms);
+  out.members_max = static_cast<std::size_t>(config.group_max_size);
+  out.offset_metadata_bytes_max = static_cast<std::size_t>(config.offset_metadata_max_bytes);
+  out.offsets_retention = milliseconds(std::int64_t{60'000} * config.offsets_retention_minutes);
+  out.offsets_retention_check_interval = milliseconds(config.offsets_retention_check_interval_ms);
+  return out;
+}
+
+}  // namespace
+
+struct Broker::Impl {
+  Impl(Environment env, config::BrokerLayers layers, config::BrokerConfig config);
+
+  Task<Result<>> start();
+  Task<void> stop();
+
+  Result<> check_listeners();
+  replica::ManagerOptions replica_options();
+  replica::Settings settings(std::string_view topic);
+  Task<Result<>> connect();
+  Task<Result<>> settle_ids();
+  Task<Result<>> read_configs();
+  Task<Result<>> listen();
+  Task<Result<>> register_self(nanoseconds wait);
+  Task<Result<>> serve_metrics();
+  void config_changed(const cluster::ConfigKey& key, const cluster::ConfigMap& map);
+  Task<void> apply_config_changes();
+  Task<void> apply_broker_config();
+
+  Environment env;
+  Node node;
+  runtime::Shard& control;
+  BrokerMetrics metrics;
+  ImageBoard images;
+  std::unique_ptr<replica::ReplicaManager> replicas;
+  std::unique_ptr<Groups> groups;
+  std::unique_ptr<zkclient::Zk> session;
+  std::unique_ptr<zkclient::Zk> zk;  // patient, over session
+  std::unique_ptr<controller::Admin> admin;
+  std::unique_ptr<controller::ConfigFollower> follower;
+  std::unique_ptr<ProducerIdSource> producer_ids;
+  std::unique_ptr<Orders> orders;
+  std::unique_ptr<controller::Controller> controller;
+  bool controller_started = false;
+  Pipeline pipeline;
+  std::unique_ptr<net::Server> server;
+  std::vector<net::Endpoint> bound;
+  std::vector<net::Endpoint> advertised;
+  std::unique_ptr<Exposition> exposition;
+  std::unique_ptr<net::HttpServer> http;
+  std::optional<runtime::Address> metrics_at;
+  bool replicas_started = false;
+
+  runtime::Scope scope;
+  std::deque<std::pair<cluster::ConfigKey, cluster::ConfigMap>> config_changes;
+  bool applying = false;
+  bool stopping = false;
+};
+
+Broker::Impl::Impl(Environment e, config::BrokerLayers layers, config::BrokerConfig config)
+    : env(std::move(e)),
+      control(*env.shards.front()),
+      metrics(*env.metrics),
+      images(env.shards),
+      pipeline(node),
+      scope(control) {
+  node.shards = env.shards;
+  node.control = &control;
+  node.pool = env.pool;
+  node.clock = env.clock;
+  node.random = env.random;
+  node.metrics = &metrics;
+  node.images = &images;
+  node.set_config(std::make_shared<const LiveConfig>(LiveConfig{std::move(config), std::move(layers)}));
+  const auto live = node.config();
+  const auto slots = static_cast<std::size_t>(std::max(live->config.max_incremental_fetch_session_cache_slots, 0));
+  for (std::size_t i = 0; i < env.shards.size(); ++i) {
+    node.fetch_sessions.push_back(std::make_unique<FetchSessions>((slots + i) / env.shards.size(), *env.random));
+  }
+}
+
+Result<> Broker::Impl::check_listeners() {
+  const auto live = node.config();
+  for (const auto& endpoint : live->config.listeners) {
+    if (endpoint.protocol != config::SecurityProtocol::plaintext) {
+      return fail(ErrorCode::INVALID_CONFIG,
+                  fmt::format("listeners: {} has security protocol {}; this version of Weir serves PLAINTEXT only",
+                              endpoint.text(), config::name(endpoint.protocol)));
+    }
+  }
+  return {};
+}
+
+replica::Settings Broker::Impl::settings(std::string_view topic) {
+  const auto image = images.latest_anywhere();
+  return settings_of(node.topic_config(*image, topic), node.config()->config);
+}
+
+replica::ManagerOptions Broker::Impl::replica_options() {
+  const auto live = node.config();
+  const auto& config = live->config;
+  replica::ManagerOptions options;
+  options.log_dirs = config.log_dirs;
+  options.recovery_threads = config.num_recovery_threads_per_data_dir;
+  options.open_files_max = static_cast<std::size_t>(config.weir_log_open_files_max);
+  options.retention_check = milliseconds(config.log_retention_check_interval_ms);
+  options.initial_delay = milliseconds(config.log_initial_task_delay_ms);
+  options.checkpoint = milliseconds(config.log_flush_offset_checkpoint_interval_ms);
+  options.high_watermark_checkpoint = milliseconds(config.replica_high_watermark_checkpoint_interval_ms);
+  constexpr std::int64_t year_ms = 365LL * 24 * 3600 * 1000;
+  options.flush_check = milliseconds(config.log_flush_scheduler_interval_ms < year_ms ? config.log_flush_scheduler_interval_ms : 0);
+  options.producer_expiry_check = milliseconds(config.producer_id_expiration_check_interval_ms);
+  options.settings = [this](std::string_view topic) { return settings(topic); };
+  return options;
+}
+
+Task<Result<>> Broker::Impl::connect() {
+  const auto live = node.config();
+  const auto& config = live->config;
+  zkclient::RealOptions options;
+  options.connect = config.zookeeper_connect;
+  options.session_timeout = milliseconds(config.zookeeper_session_timeout_ms);
+  auto opened = zkclient::connect(std::move(options));
+  if (!opened) co_return std::unexpected(opened.error());
+  session = std::move(*opened);
+  const auto wait = milliseconds(config.zookeeper_connection_timeout_ms);
+  if (!co_await session->wait_connected(wait)) {
+    co_return fail(ErrorCode::BROKER_NOT_AVAILABLE,
+                   fmt::format("no ZooKeeper answers at zookeeper.connect={} within {} ms "
+                               "(zookeeper.connection.timeout.ms)",
+                               config.zookeeper_connect, wait.count()));
+  }
+  zk = zkclient::make_patient(*session);
+  node.zk = zk.get();
+  co_return Result<>{};
+}
+
+Task<Result<>> Broker::Impl::settle_ids() {
+  const auto live = node.config();
+  if (auto done = co_await controller::ensure_root_paths(*zk); !done) co_return done;
+  auto cluster = co_await controller::get_or_create_cluster_id(*zk, *env.random);
+  if (!cluster) co_return std::unexpected(cluster.error());
+  const auto& meta = replicas->meta();
+  node.id = live->config.broker_id;
+  if (meta) {
+    if (meta->cluster_id != *cluster) {
+      co_return fail(ErrorCode::INCONSISTENT_CLUSTER_ID,
+                     fmt::format("{} belongs to cluster {} (meta.properties), but zookeeper.connect leads to cluster {}: "
+                                 "check zookeeper.connect, or give this broker an empty directory",
+                                 live->config.log_dirs.front(), meta->cluster_id, *cluster));
+    }
+    if (node.id.value >= 0 && node.id != meta->broker_id) {
+      co_return fail(ErrorCode::INVALID_CONFIG,
+                     fmt::format("broker.id={} but {} belongs to broker {} (meta.properties)", node.id.value,
+                                 live->config.log_dirs.front(), meta->broker_id.value));
+    }
+    node.id = meta->broker_id;
+  }
+  if (node.id.value < 0) {
+    if (!live->config.broker_id_generation) {
+      co_return fail(ErrorCode::INVALID_CONFIG, "broker.id is not set and broker.id.generation.enable is false");
+    }
+    auto made = co_await controller::generate_broker_id(*zk, live->config.reserved_broker_max_id);
+    if (!made) co_return std::unexpected(made.error());
+    node.id = *made;
+  }
+  node.cluster_id = *cluster;
+  auto claim = [this] { return replicas->claim(node.id, node.cluster_id); };
+  co_return co_await env.pool->run(std::move(claim));
+}
+
+void Broker::Impl::config_changed(const cluster::ConfigKey& key, const cluster::ConfigMap& map) {
+  config_changes.emplace_back(key, map);
+  if (replicas_started && !applying && !stopping) scope.spawn(apply_config_changes());
+}
+
+// The broker's own configuration again, from its layers as they are now.
+Task<void> Broker::Impl::apply_broker_config() {
+  const auto live = node.config();
+  auto layers = live->layers;
+  auto properties = [this](const std::string& name) {
+    const auto& map = images.latest()->config({cluster::ConfigType::broker, name});
+    return config::Properties(map.begin(), map.end());
+  };
+  layers.dynamic_default = properties("");
+  layers.dynamic_broker = properties(std::to_string(node.id.value));
+  auto loaded = config::load_broker_config(layers);
+  if (!loaded) {
+    for (const auto& error : loaded.error()) WEIR_LOG(error, "dynamic configuration is not taken: {}", error);
+    co_return;
+  }
+  for (const auto& warning : loaded->warnings) WEIR_LOG(warn, "{}", warning);
+  node.set_config(std::make_shared<const LiveConfig>(LiveConfig{std::move(loaded->config), std::move(layers)}));
+  // Topics without overrides follow the broker's defaults.
+  std::vector<std::string> topics;
+  images.latest()->each_topic([&](const cluster::TopicPtr& topic) { topics.push_back(topic->name); });
+  for (auto& topic : topics) {
+    auto now = settings(topic);
+    co_await replicas->set_topic_settings(std::move(topic), std::move(now));
+  }
+}
+
+Task<void> Broker::Impl::apply_config_changes() {
+  applying = true;
+  while (!config_changes.empty()) {
+    auto [key, map] = std::move(config_changes.front());
+    config_changes.pop_front();
+    const bool differs = images.latest()->config(key) != map;
+    if (!differs) continue;
+    auto edit = [&](cluster::ImageBuilder& next) { next.set_config(key, map); };
+    co_await images.change(std::move(edit));
+    if (key.type == cluster::ConfigType::topic && replicas_started) {
+      WEIR_LOG(info, "configuration of topic {} changed", key.name);
+      auto now = settings(key.name);
+      co_await replicas->set_topic_settings(key.name, std::move(now));
+    }
+    const bool mine = key.type == cluster::ConfigType::broker && (key.name.empty() || key.name == std::to_string(node.id.value));
+    if (mine) {
+      WEIR_LOG(info, "dynamic configuration of {} changed", key.name.empty() ? "all brokers" : "this broker");
+      co_await apply_broker_config();
+    }
+  }
+  applying = false;
+}
+
+Task<Result<>> Broker::Impl::read_configs() {
+  follower = std::make_unique<controller::ConfigFollower>(
+      control, *zk, [this](const cluster::ConfigKey& key, const cluster::ConfigMap& map) { config_changed(key, map); });
+  if (auto done = co_await follower->start(); !done) co_return done;
+  co_await apply_config_changes();
+  co_return Result<>{};
+}
+
+Task<Result<>> Broker::Impl::listen() {
+  const auto live = node.config();
+  server = std::make_unique<net::Server>(env.shards, *env.sockets, pipeline, server_options(live->config));
+  std::vector<net::ListenerOptions> listeners;
+  for (const auto& endpoint : live->config.listeners) {
+    auto& to = listeners.emplace_back();
+    to.endpoint = to_net(endpoint);
+    std::string low = endpoint.listener;
+    std::ranges::transform(low, low.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    if (const auto most = live->config.listener_max_connections.find(low); most != live->config.listener_max_connections.end()) {
+      to.connections_max = limit(most->second);
+    }
+  }
+  auto started = co_await server->start(std::move(listeners));
+  if (!started) {
+    server.reset();
+    co_return std::unexpected(started.error());
+  }
+  bound = std::move(*started);
+  for (const auto& endpoint : live->config.advertised) advertised.push_back(to_net(endpoint));
+  for (auto& endpoint : advertised) {
+    // A port that the system chose is advertised as it turned out.
+    if (endpoint.address.port != 0) continue;
+    for (const auto& real : bound) {
+      if (real.listener == endpoint.listener) endpoint.address.port = real.address.port;
+    }
+  }
+  co_return Result<>{};
+}
+
+Task<Result<>> Broker::Impl::register_self(nanoseconds wait) {
+  zkwire::layout::BrokerRegistration registration;
+  for (const auto& endpoint : advertised) {
+    registration.endpoints.push_back({endpoint.listener, std::string(net::name(endpoint.protocol)),
+                                      endpoint.address.host, endpoint.address.port});
+  }
+  const auto live = node.config();
+  if (!live->config.rack.empty()) registration.rack = live->config.rack;
+  registration.timestamp = env.clock->wall().count();
+  auto epoch = co_await controller::register_broker(control, *zk, node.id, std::move(registration), wait);
+  if (!epoch) co_return std::unexpected(epoch.error());
+  WEIR_LOG(info, "registered as broker {} of cluster {}, broker epoch {}", node.id.value, node.cluster_id, epoch->value);
+  co_return Result<>{};
+}
+
+Task<Result<>> Broker::Impl::serve_metrics() {
+  exposition = std::make_unique<Exposition>(node, *env.metrics, *server);
+  const auto live = node.config();
+  if (!live->config.weir_metrics_listener) co_return Result<>{};
+  auto answer = [this](net::HttpRequest request) -> Task<net::HttpResponse> {
+    net::HttpResponse response;
+    if (request.path() != "/metrics" && request.path() != "/") {
+      response.status = 404;
+      response.body = "metrics are at /metrics\n";
+    } else if (request.method != "GET" && request.method != "HEAD") {
+      response.status = 405;
+    } else {
+      response.content_type = std::string(metrics::Registry::content_type);
+      response.body = co_await exposition->text();
+    }
+    co_return response;
+  };
+  http = std::make_unique<net::HttpServer>(env.shards, *env.sockets, std::move(answer));
+  const auto& at = *live->config.weir_metrics_listener;
+  auto started = co_await http->start({at.host, at.port});
+  if (!started) {
+    http.reset();
+    co_return std::unexpected(started.error());
+  }
+  metrics_at = *started;
+  co_return Result<>{};
+}
+
+Task<Result<>> Broker::Impl::start() {
+  if (auto fine = check_listeners(); !fine) co_return fine;
+  replicas = std::make_unique<replica::ReplicaManager>(env.shards, *env.pool, *env.files, *env.clock, *env.random,
+                                                       *env.metrics, replica_options());
+  node.replicas = replicas.get();
+  auto open = [this] { return replicas->open(); };
+  if (auto done = co_await env.pool->run(std::move(open)); !done) co_return done;
+  if (auto done = co_await connect(); !done) co_return done;
+  if (auto done = co_await settle_ids(); !done) co_return done;
+  if (auto done = co_await read_configs(); !done) co_return done;
+  if (auto done = co_await replicas->start(); !done) co_return done;
+  replicas_started = true;
+
+  const auto live = node.config();
+  groups = std::make_unique<Groups>(env.shards, *env.pool, *replicas, group_config(live->config),
+                                    live->config.offsets_topic_num_partitions);
+  node.groups = groups.get();
+  admin = std::make_unique<controller::Admin>(control, *zk, *env.random);
+  node.admin = admin.get();
+  producer_ids = std::make_unique<ProducerIdSource>(control, *zk, node.id);
+  node.producer_ids = producer_ids.get();
+  orders = std::make_unique<Orders>(node);
+  controller::ControllerOptions options;
+  options.broker = node.id;
+  options.inter_broker_listener = live->config.inter_broker_listener;
+  options.delete_topics = live->config.delete_topic_enable;
+  options.unclean_leader_election = live->config.unclean_leader_election_enable;
+  const auto session_wait = milliseconds(live->config.zookeeper_session_timeout_ms);
+  options.register_again = [this, session_wait]() -> Task<void> {
+    if (auto done = co_await register_self(session_wait); !done) {
+      WEIR_LOG(error, "cannot register again after the session expired: {}", done.error().message);
+    }
+  };
+  controller = std::make_unique<controller::Controller>(control, *zk, *orders, std::move(options));
+  node.controller = controller.get();
+
+  if (auto done = co_await listen(); !done) co_return done;
+  if (auto done = co_await serve_metrics(); !done) co_return done;
+  if (auto done = co_await register_self(session_wait); !done) co_return done;
+  controller->start();
+  controller_started = true;
+  auto here = [id = node.id](const cluster::Image& image) { return image.alive(id); };
+  if (!co_await images.wait_until(std::move(here), image_wait)) {
+    co_return fail(ErrorCode::BROKER_NOT_AVAILABLE,
+                   fmt::format("no controller took this broker into the cluster within {} s", image_wait.count()));
+  }
+  co_return Result<>{};
+}
+
+Task<void> Broker::Impl::stop() {
+  stopping = true;
+  if (server) server->stop_accepting();
+  if (http) co_await http->stop();
+  if (groups) co_await groups->stop();  // those who wait in groups are answered before their connections close
+  if (server) co_await server->stop();
+  if (controller_started) co_await controller->stop();
+  if (follower) co_await follower->stop();
+  co_await scope.stop();
+  if (replicas_started) co_await replicas->stop();
+  if (session) co_await session->close();
+}
+
+Broker::Broker(Environment environment, config::BrokerLayers layers, config::BrokerConfig config)
+    : impl_(std::make_unique<Impl>(std::move(environment), std::move(layers), std::move(config))) {}
+Broker::~Broker() = default;
+
+Task<Result<>> Broker::start() { return impl_->start(); }
+Task<void> Broker::stop() { return impl_->stop(); }
+BrokerId Broker::id() const { return impl_->node.id; }
+const std::string& Broker::cluster_id() const { return impl_->node.cluster_id; }
+const std::vector<net::Endpoint>& Broker::endpoints() const { return impl_->bound; }
+const std::optional<runtime::Address>& Broker::metrics_at() const { return impl_->metrics_at; }
+
+}  // namespace weir::broker

@@ -1,0 +1,64 @@
+#include "broker/config_resource.h"
+
+#include <utility>
+
+#include "base/log.h"
+#include "runtime/shard.h"
+
+namespace weir::broker {
+namespace {
+
+// On the control shard.
+runtime::Task<Result<cluster::ConfigMap>> edit_here(Node& node, cluster::ConfigKey key, const ConfigEdit& edit,
+                                                    bool validate_only) {
+  auto current = co_await node.admin->get_config(key);
+  if (!current) co_return std::unexpected(current.error());
+  auto wanted = edit(config::Properties(current->begin(), current->end()));
+  if (!wanted) co_return std::unexpected(wanted.error());
+  cluster::ConfigMap next(wanted->begin(), wanted->end());
+  if (!validate_only) {
+    if (auto done = co_await node.admin->set_config(key, next); !done) co_return std::unexpected(done.error());
+  }
+  co_return next;
+}
+
+}  // namespace
+
+Result<> check_broker_name(Node& node, std::string_view name) {
+  if (name == std::to_string(node.id.value)) return {};
+  return fail(ErrorCode::INVALID_REQUEST,
+              fmt::format("broker configs are asked of the broker itself: this is {}, not {}", node.id.value, name));
+}
+
+runtime::Task<Result<>> change_config(Node& node, std::int8_t type, std::string name, ConfigEdit edit,
+                                      bool validate_only) {
+  cluster::ConfigKey key;
+  switch (static_cast<ResourceType>(type)) {
+    case ResourceType::topic:
+      if (!node.image()->topic(name)) co_return fail(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, "there is no such topic");
+      key = {cluster::ConfigType::topic, name};
+      break;
+    case ResourceType::broker:
+      if (!name.empty()) {
+        if (auto mine = check_broker_name(node, name); !mine) co_return mine;
+      }
+      key = {cluster::ConfigType::broker, name};
+      break;
+    case ResourceType::unknown:
+    case ResourceType::any:
+    case ResourceType::broker_logger:
+    case ResourceType::client_metrics:
+    case ResourceType::group:
+      co_return fail(ErrorCode::INVALID_REQUEST, fmt::format("configs of resource type {} are not supported", type));
+  }
+  auto work = [&] { return edit_here(node, key, edit, validate_only); };
+  auto written = co_await runtime::call(*node.control, std::move(work));
+  if (!written) co_return std::unexpected(written.error());
+  if (!validate_only) {
+    auto seen = [&key, &written](const cluster::Image& image) { return image.config(key) == *written; };
+    co_await node.images->wait_until(std::move(seen), seconds(1));
+  }
+  co_return Result<>{};
+}
+
+}  // namespace weir::broker

@@ -1,0 +1,79 @@
+// What a broker is made of, as its requests see it. The parts are owned by Broker (broker.h) and outlive every
+// request. Parts that live on one shard say so; ask them by runtime::call.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/id.h"
+#include "broker/fetch_session.h"
+#include "broker/image_board.h"
+#include "broker/metrics.h"
+#include "config/broker_config.h"
+#include "config/topic_config.h"
+#include "controller/admin.h"
+#include "controller/drive/controller.h"
+#include "replica/manager.h"
+#include "runtime/clock.h"
+#include "runtime/pool.h"
+#include "runtime/random.h"
+#include "runtime/shard.h"
+#include "zkclient/zk.h"
+
+namespace weir::broker {
+
+class Groups;
+class ProducerIdSource;
+
+// The configuration in force, and the layers it came from (for DescribeConfigs). Replaced whole when it changes.
+struct LiveConfig {
+  config::BrokerConfig config;
+  config::BrokerLayers layers;
+};
+using LiveConfigPtr = std::shared_ptr<const LiveConfig>;
+
+// The listeners as they are known to clients.
+struct Advertised {
+  std::string listener;
+  std::string host;
+  std::int32_t port = 0;
+};
+
+class Node {
+ public:
+  BrokerId id = no_broker;
+  std::string cluster_id;
+  std::vector<runtime::Shard*> shards;
+  runtime::Shard* control = nullptr;  // where zk, controller, admin and the image's owner live
+  runtime::Pool* pool = nullptr;
+  runtime::Clock* clock = nullptr;
+  runtime::Random* random = nullptr;
+  BrokerMetrics* metrics = nullptr;
+  ImageBoard* images = nullptr;
+  replica::ReplicaManager* replicas = nullptr;
+  Groups* groups = nullptr;
+  ProducerIdSource* producer_ids = nullptr;     // control shard
+  zkclient::Zk* zk = nullptr;
+  controller::Admin* admin = nullptr;           // control shard
+  controller::Controller* controller = nullptr;  // control shard
+  std::vector<std::unique_ptr<FetchSessions>> fetch_sessions;  // by shard
+
+  const cluster::ImagePtr& image() const { return images->current(); }
+  LiveConfigPtr config() const { return std::atomic_load_explicit(&config_, std::memory_order_acquire); }
+  void set_config(LiveConfigPtr next) { std::atomic_store_explicit(&config_, std::move(next), std::memory_order_release); }
+  FetchSessions& sessions_here() { return *fetch_sessions.at(runtime::Shard::current()->index()); }
+
+  // A topic's configuration from the image given and the broker's own.
+  config::TopicConfig topic_config(const cluster::Image& image, std::string_view topic) const;
+
+ private:
+  LiveConfigPtr config_;
+};
+
+// What the log room takes of a topic's configuration.
+replica::Settings settings_of(const config::TopicConfig& topic, const config::BrokerConfig& broker);
+
+}  // namespace weir::broker
