@@ -1,0 +1,40 @@
+// What the processes of weir have in common: ends by signal, word to a supervisor, the identity of a process.
+#pragma once
+
+#include <csignal>
+#include <optional>
+#include <string>
+
+#include "base/units.h"
+#include "cli/state.h"
+
+namespace weir::apps {
+
+// SIGTERM and SIGINT, taken by one waiter instead of ending the process; SIGPIPE is ignored. Made on the main thread
+// before any other thread starts, so that they inherit it.
+class EndSignals {
+ public:
+  EndSignals();
+  // Blocks until one of them comes; gives its number.
+  int wait();
+
+ private:
+  sigset_t set_{};
+};
+
+// Writes "ready\n" to the descriptor of --ready-fd and closes it. -1: nobody asked.
+void notify_ready(int ready_fd);
+
+// The identity of a running process; pid 0 when there is none of this number.
+cli::ProcessId identify(int pid);
+// Whether just this process still runs (a zombie does not).
+bool alive(const cli::ProcessId& process);
+// A new value at each boot of the machine.
+std::string boot_id();
+
+// Sends SIGTERM (or another) to just this process; false when it does not run any more.
+bool signal_process(const cli::ProcessId& process, int signal);
+// Waits until it has ended; false when `timeout` is over before.
+bool wait_for_end(const cli::ProcessId& process, milliseconds timeout);
+
+}  // namespace weir::apps

@@ -1,0 +1,21 @@
+// What each command does; the result is the process's exit code (cli::exit_ok, exit_failure, exit_usage).
+#pragma once
+
+#include "cli/options.h"
+
+namespace weir::apps {
+
+// One broker, until SIGTERM or SIGINT. Logging is set up by main.
+int run_broker(const cli::BrokerOptions& options);
+
+// The coordination service alone, until SIGTERM or SIGINT.
+int run_zookeeper(const cli::ZookeeperOptions& options);
+
+// The supervisor of a coordination service and a broker, until SIGTERM or SIGINT (or in the background).
+int run_up(cli::UpOptions options);
+
+int run_status(const cli::StatusOptions& options);
+int run_down(const cli::DownOptions& options);
+int run_env(const cli::EnvOptions& options);
+
+}  // namespace weir::apps

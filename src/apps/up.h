@@ -1,0 +1,40 @@
+// The parts of `weir up`: preparing the folder, the children's command lines, and the ports.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "apps/data_dir.h"
+#include "apps/supervisor.h"
+#include "cli/options.h"
+
+namespace weir::apps {
+
+// Why this address cannot be listened on, with the option that changes it ("127.0.0.1:9092 is taken by another
+// program: choose another port with --port"); nothing when it can.
+std::optional<std::string> listen_problem(const std::string& host, std::uint16_t port, const std::string& option);
+
+struct Plan {
+  std::string kafka_version;
+  std::vector<ChildSpec> children;  // in the order they start
+};
+
+// Writes the broker's server.properties and says what is to be started by `program` (this very program). Checks the
+// configuration as the broker will, and that the ports are free.
+std::expected<Plan, std::string> prepare(const cli::UpOptions& options, const DataDir& dir, const std::string& program);
+
+// Where the words of the supervisor go.
+struct Voice {
+  std::function<void(const std::string&)> ready;   // all runs: the text of cli::up_text
+  std::function<void(const std::string&)> failed;  // nothing runs: why
+  std::function<void(const std::string&)> say;     // what happens later
+};
+
+// Locks the folder, starts all, stays until a signal ends it. The exit code.
+int supervise(const cli::UpOptions& options, const DataDir& dir, const Voice& voice);
+
+}  // namespace weir::apps

@@ -1,0 +1,210 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "cli/command_line.h"
+#include "cli/text.h"
+#include "config/broker_config.h"
+
+namespace weir::cli {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+using testing::Pair;
+
+template <class T>
+T good(const std::vector<std::string>& arguments) {
+  auto parsed = parse_command_line(arguments);
+  if (!parsed) {
+    ADD_FAILURE() << parsed.error().text;
+    return {};
+  }
+  if (!std::holds_alternative<T>(*parsed)) {
+    ADD_FAILURE() << "another command";
+    return {};
+  }
+  return std::get<T>(*parsed);
+}
+
+Answer answer(const std::vector<std::string>& arguments) {
+  auto parsed = parse_command_line(arguments);
+  if (parsed) {
+    ADD_FAILURE() << "was taken";
+    return {};
+  }
+  return parsed.error();
+}
+
+TEST(CommandLine, Broker) {
+  auto o = good<BrokerOptions>({"broker", "--config", "server.properties", "--override", "broker.id=3", "--override",
+                                "listeners=PLAINTEXT://:1,SSL://:2", "--override", "x=", "--log-format", "json",
+                                "--log-level", "debug", "--ready-fd", "3"});
+  EXPECT_EQ(o.config_path, "server.properties");
+  EXPECT_THAT(o.overrides,
+              ElementsAre(Pair("broker.id", "3"), Pair("listeners", "PLAINTEXT://:1,SSL://:2"), Pair("x", "")));
+  EXPECT_EQ(o.log.format, logging::Format::json);
+  EXPECT_EQ(o.log.level, logging::Level::debug);
+  EXPECT_EQ(o.ready_fd, 3);
+  EXPECT_EQ(good<BrokerOptions>({"broker", "server.properties"}).config_path, "server.properties");
+  EXPECT_EQ(good<BrokerOptions>({"broker", "server.properties"}).ready_fd, -1);
+}
+
+TEST(CommandLine, Zookeeper) {
+  auto o = good<ZookeeperOptions>({"zookeeper", "--data", "/d", "--listen", "[::1]:2182"});
+  EXPECT_EQ(o.data_dir, "/d");
+  EXPECT_EQ(o.listen, (config::HostPort{"::1", 2182}));
+  EXPECT_EQ(good<ZookeeperOptions>({"zookeeper", "--config", "zoo.cfg"}).config_path, "zoo.cfg");
+}
+
+TEST(CommandLine, Up) {
+  auto o = good<UpOptions>({"up"});
+  EXPECT_EQ(o.port, 9092);
+  EXPECT_EQ(o.zookeeper_port, 2181);
+  EXPECT_EQ(o.advertise_host, "127.0.0.1");
+  EXPECT_FALSE(o.detach);
+  o = good<UpOptions>({"up", "--brokers", "1", "--data", "/tmp/w", "--kafka-version", "2.2.1", "--listen", "0.0.0.0",
+                       "--advertise", "kafka.lan", "--port", "19092", "--metrics-port", "0", "--detach", "--override",
+                       "num.partitions=6"});
+  EXPECT_EQ(o.kafka_version, "2.2");
+  EXPECT_EQ(o.port, 19092);
+  EXPECT_EQ(o.metrics_port, 0);
+  EXPECT_TRUE(o.detach);
+  EXPECT_THAT(o.overrides, ElementsAre(Pair("num.partitions", "6")));
+}
+
+TEST(CommandLine, StatusDownEnvVersion) {
+  EXPECT_TRUE(good<StatusOptions>({"status", "--json", "--data", "/d"}).json);
+  EXPECT_EQ(good<DownOptions>({"down", "--data", "/d"}).data_dir, "/d");
+  EXPECT_EQ(good<EnvOptions>({"env"}).data_dir, "");
+  (void)good<VersionOptions>({"version"});
+}
+
+TEST(CommandLine, WrongUseSaysWhatAndExitsWithTwo) {
+  struct Case {
+    std::vector<std::string> arguments;
+    const char* says;
+  };
+  for (const Case& c : std::vector<Case>{
+           {{"up", "--brokers", "3"}, "one broker"},
+           {{"up", "--kafka-version", "4.0"}, "1.1 to 3.9"},
+           {{"up", "--kafka-version", "new"}, "1.1 to 3.9"},
+           {{"up", "--listen", "0.0.0.0"}, "--advertise"},
+           {{"up", "--port", "0"}, "--port"},
+           {{"up", "--port", "70000"}, "--port"},
+           {{"up", "--override", "novalue"}, "KEY=VALUE"},
+           {{"up", "--nonsense"}, "--nonsense"},
+           {{"broker"}, "--config"},
+           {{"broker", "f", "--log-level", "loud"}, "--log-level"},
+           {{"zookeeper"}, "--data DIR or --config FILE"},
+           {{"zookeeper", "--data", "d", "--listen", "2181"}, "HOST:PORT"},
+           {{"zookeeper", "--data", "d", "--config", "zoo.cfg"}, "--config"},
+           {{"down", "--timeout", "0"}, "--timeout"},
+           {{"frobnicate"}, "frobnicate"},
+       }) {
+    Answer a = answer(c.arguments);
+    EXPECT_EQ(a.exit_code, exit_usage) << a.text;
+    EXPECT_THAT(a.text, HasSubstr(c.says));
+    EXPECT_THAT(a.text, HasSubstr("--help"));
+  }
+  EXPECT_EQ(answer({}).exit_code, exit_usage);
+  EXPECT_THAT(answer({"up", "--nonsense"}).text, HasSubstr("`weir up --help`"));
+}
+
+TEST(CommandLine, EveryHelpHasExamples) {
+  EXPECT_THAT(answer({"--help"}).text, HasSubstr("Examples:"));
+  for (const char* command : {"up", "status", "down", "env", "broker", "zookeeper", "version"}) {
+    Answer a = answer({command, "--help"});
+    EXPECT_EQ(a.exit_code, exit_ok);
+    EXPECT_THAT(a.text, HasSubstr("Examples:\n  ")) << command;
+    EXPECT_THAT(a.text, HasSubstr(std::string("weir ") + command)) << command;
+  }
+  EXPECT_THAT(answer({"--version"}).text, HasSubstr(std::string(version())));
+}
+
+State example() {
+  State s{"0.1.0", "3.9", "/data/w", "boot", {}};
+  s.processes.push_back({"supervisor", std::nullopt, {10, 1000}, "running", {}, 0});
+  s.processes.push_back({"zookeeper", std::nullopt, {11, 1001}, "running", {{"client", "127.0.0.1:2181"}}, 0});
+  s.processes.push_back({"broker",
+                         1,
+                         {12, 18446744073709551615ULL},
+                         "running",
+                         {{"PLAINTEXT", "127.0.0.1:9092"}, {"metrics", "127.0.0.1:11001"}},
+                         2});
+  return s;
+}
+
+TEST(StateFile, ReadsBackAsItWasWritten) {
+  auto read = parse_state(to_json(example()));
+  ASSERT_TRUE(read) << read.error();
+  EXPECT_EQ(*read, example());
+  EXPECT_TRUE(parse_state(status_json(example(), true)));
+}
+
+TEST(StateFile, DamageIsASentenceAndNotACrash) {
+  std::string whole = to_json(example());
+  for (std::size_t n = 0; n + 2 < whole.size(); ++n) EXPECT_FALSE(parse_state(whole.substr(0, n))) << n;
+  for (const char* bad : {"", "[]", "{}", "null", "{\"processes\":3}", "{\"processes\":[3]}"}) {
+    EXPECT_FALSE(parse_state(bad)) << bad;
+  }
+  auto odd = parse_state(R"({"processes":[{"pid":"x","role":7,"addresses":[1]}],"version":null,"new":1})");
+  ASSERT_TRUE(odd);
+  EXPECT_EQ(odd->processes.at(0).process.pid, 0);
+}
+
+TEST(Text, StatusJsonHasWhatScriptsNeed) {
+  std::string text = status_json(example(), true);
+  EXPECT_THAT(text, HasSubstr("\"running\":true"));
+  EXPECT_THAT(text, HasSubstr("\"role\":\"broker\",\"id\":1,\"pid\":12"));
+  EXPECT_THAT(text, HasSubstr("\"addresses\":{\"PLAINTEXT\":\"127.0.0.1:9092\""));
+}
+
+TEST(Text, StatusForPeople) {
+  EXPECT_EQ(status_text(example(), true),
+            "weir 0.1.0 runs on /data/w, compatible with Kafka 3.9\n"
+            "  supervisor running   pid 10\n"
+            "  zookeeper  running   pid 11      client 127.0.0.1:2181\n"
+            "  broker 1   running   pid 12      PLAINTEXT 127.0.0.1:9092, metrics 127.0.0.1:11001 (started again 2 "
+            "times)\n");
+}
+
+TEST(Text, UpSaysWhereAndWhatNext) {
+  std::string text = up_text(example(), milliseconds(87), false);
+  EXPECT_THAT(text, HasSubstr("ready in 87 ms"));
+  EXPECT_THAT(text, HasSubstr("kcat -b 127.0.0.1:9092"));
+  EXPECT_THAT(text, HasSubstr("http://127.0.0.1:11001/metrics"));
+  EXPECT_THAT(text, HasSubstr("Ctrl-C"));
+  EXPECT_THAT(up_text(example(), milliseconds(87), true), HasSubstr("`weir down --data /data/w`"));
+}
+
+TEST(Text, EnvIsSafeForEval) {
+  EXPECT_EQ(env_text(example()), "export BOOTSTRAP=127.0.0.1:9092\nexport ZOOKEEPER=127.0.0.1:2181\n");
+  State odd = example();
+  odd.processes[2].addresses["PLAINTEXT"] = "a'; rm -rf b";
+  EXPECT_THAT(env_text(odd), HasSubstr("BOOTSTRAP='a'\\''; rm -rf b'\n"));
+}
+
+TEST(Text, TheWrittenServerPropertiesLoad) {
+  UpOptions o;
+  o.advertise_host = "kafka.lan";
+  o.listen_host = "0.0.0.0";
+  auto file = config::parse_properties(server_properties(o, "2.8", "/data/a b\\c"));
+  ASSERT_TRUE(file);
+  auto loaded = config::load_broker_config({{}, {}, *file});
+  ASSERT_TRUE(loaded) << testing::PrintToString(loaded.error());
+  EXPECT_THAT(loaded->warnings, ElementsAre());
+  const auto& c = loaded->config;
+  EXPECT_EQ(c.broker_id, BrokerId{1});
+  EXPECT_EQ(c.listeners[0].text(), "PLAINTEXT://0.0.0.0:9092");
+  EXPECT_EQ(c.advertised[0].text(), "PLAINTEXT://kafka.lan:9092");
+  EXPECT_THAT(c.log_dirs, ElementsAre("/data/a b\\c"));
+  EXPECT_EQ(c.offsets_topic_replication_factor, 1);
+  EXPECT_EQ(c.inter_broker_protocol, (config::KafkaVersion{2, 8}));
+  EXPECT_EQ(c.weir_metrics_listener, (config::HostPort{"0.0.0.0", 11001}));
+  o.metrics_port = 0;
+  EXPECT_THAT(server_properties(o, "3.9", "/d"), Not(HasSubstr("metrics")));
+}
+
+}  // namespace
+}  // namespace weir::cli

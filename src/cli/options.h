@@ -1,0 +1,68 @@
+// What each command of `weir` was told.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "base/log.h"
+#include "config/broker_config.h"
+
+namespace weir::cli {
+
+struct LogOptions {
+  logging::Level level = logging::Level::info;
+  logging::Format format = logging::Format::text;
+};
+
+// `ready_fd`: where to write "ready\n" once the process serves (--ready-fd, for a supervisor); -1: nowhere.
+struct BrokerOptions {
+  std::string config_path;
+  std::vector<std::pair<std::string, std::string>> overrides;  // --override KEY=VALUE, later ones win
+  int ready_fd = -1;
+  LogOptions log;
+};
+
+struct ZookeeperOptions {
+  std::string config_path;  // a zoo.cfg; when empty, data_dir and listen say it all
+  std::string data_dir;
+  config::HostPort listen{"127.0.0.1", 2181};
+  int ready_fd = -1;
+  LogOptions log;
+};
+
+struct UpOptions {
+  std::string data_dir;  // empty: ~/.weir
+  std::string listen_host = "127.0.0.1";
+  std::string advertise_host;  // empty: listen_host
+  std::uint16_t port = 9092;
+  std::uint16_t zookeeper_port = 2181;
+  std::uint16_t metrics_port = 11001;  // 0: no metrics
+  std::string kafka_version;           // empty: as before, or the newest
+  std::vector<std::pair<std::string, std::string>> overrides;
+  bool detach = false;
+  LogOptions log;
+};
+
+struct StatusOptions {
+  std::string data_dir;
+  bool json = false;
+};
+
+struct DownOptions {
+  std::string data_dir;
+  int timeout_seconds = 60;
+};
+
+struct EnvOptions {
+  std::string data_dir;
+};
+
+struct VersionOptions {};
+
+using Command =
+    std::variant<BrokerOptions, ZookeeperOptions, UpOptions, StatusOptions, DownOptions, EnvOptions, VersionOptions>;
+
+}  // namespace weir::cli
