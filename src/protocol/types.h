@@ -2,6 +2,16 @@
 //
 // A decoded message holds views into the buffer it was decoded from (strings, bytes, records): the buffer must
 // outlive it. A message to encode holds views of whatever its maker keeps alive until encode() has returned.
+//
+// For each message M there are
+//   bool decode(bytes::Reader& in, std::int16_t version, M& message);
+//     into a fresh M; fields that the version lacks keep their defaults. False: `in` has failed (see wire.h for what
+//     is refused), or the version is not one of M's. What follows the message in `in` is left there.
+//   Size encoded_size(const M& message, std::int16_t version);
+//   void encode(bytes::Writer& out, std::int16_t version, const M& message, Gaps* gaps = nullptr);
+//     writes exactly Size::buffer bytes. A field that the version lacks is not written, whatever it holds: whether the
+//     message can be said in that version is for its maker to know. Null is written as empty where the version has no
+//     null. A version that M lacks is a bug and aborts.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +33,7 @@ namespace weir::protocol {
 using bytes::Bytes;
 
 // A tagged field (KIP-482) that this version of the schema does not know. Kept, so that a message that is encoded
-// again loses nothing.
+// again in the same version loses nothing.
 struct UnknownTag {
   std::uint32_t tag = 0;
   Bytes data;
