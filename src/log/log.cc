@@ -92,9 +92,6 @@ std::expected<Appended, record::Rejection> Log::append_as_leader(bytes::Shared r
   }
   auto done = write(batches, valid->first_offset, valid->last_offset, valid->max_timestamp, now);
   if (!done) return std::unexpected(rejection(done.error()));
-  if (epochs_.assign(epoch, valid->first_offset)) {
-    if (auto kept = write_epochs(); !kept) return std::unexpected(rejection(kept.error()));
-  }
   out.first_offset = valid->first_offset;
   out.last_offset = valid->last_offset;
   out.size = static_cast<std::uint32_t>(batches.size());

@@ -76,14 +76,14 @@ Result<> Log::Loader::load() {
     if (auto done = learn_epochs_from_scan(); !done) return done;
   }
   bool epochs_changed = epochs_broken;
-  epochs_changed |= log.epochs_.truncate_from_end(log.log_end_ + (log.segments_.front()->size() == 0 ? 1 : 0));
+  epochs_changed |= log.epochs_.truncate_from_end(log.log_end_);
   epochs_changed |= log.epochs_.truncate_from_start(log.log_start_);
   if (epochs_changed) {
     if (auto done = log.write_epochs(); !done) return done;
   }
   // Entries of the transaction index that a scan wiped are written again by the replay: it begins before them.
   const auto snapshot_max = std::min(log.log_end_, recovered_from);
-  return log.reload_producers(snapshot_max, !start.clean, start.now);
+  return log.reload_producers(snapshot_max, !start.clean || recovered_from != Offset{INT64_MAX}, start.now);
 }
 
 // .deleted, .cleaned and what was being written go; .swap files take the place of the segments they were made from.
