@@ -181,6 +181,12 @@ runtime::Task<std::expected<Frame, Ended>> Connection::read_frame() {
   co_return std::move(frame);
 }
 
+bool Connection::has_frame() const {
+  if (closed_ || ahead() < 4) return false;
+  const auto length = bytes::load_big<std::int32_t>(ahead_bytes_.get() + ahead_begin_);
+  return length >= 0 && static_cast<std::size_t>(length) <= ahead() - 4;
+}
+
 runtime::Task<std::expected<std::array<std::byte, 4>, Ended>> Connection::peek4() {
   const auto self = shared_from_this();
   const auto filled = co_await fill(4);

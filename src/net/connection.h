@@ -79,6 +79,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   // The next frame. One read at a time.
   runtime::Task<std::expected<Frame, Ended>> read_frame();
+  // Whether read_frame() would give a frame without asking the socket: a peer that pipelines small requests is then
+  // best answered by one write for several.
+  bool has_frame() const;
   // The first four bytes of what comes next, without taking them (ZooKeeper's four-letter words).
   runtime::Task<std::expected<std::array<std::byte, 4>, Ended>> peek4();
   // Some bytes as they are, at most out.size(); 0 at the end of the stream. For what is not framed.

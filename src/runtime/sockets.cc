@@ -14,6 +14,7 @@
 #include <array>
 #include <boost/asio/ip/tcp.hpp>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <system_error>
 
@@ -391,6 +392,9 @@ Io<int> bound(const Name& name, const Address& at, const SocketOptions& options)
 
 class TcpSockets final : public Sockets {
  public:
+  // sendfile(2) has no MSG_NOSIGNAL: a peer that went away must not end the process.
+  TcpSockets() { ::signal(SIGPIPE, SIG_IGN); }
+
   Io<std::unique_ptr<Listener>> listen(Shard& shard, Address at, SocketOptions options) override {
     // No host: both families where there are both.
     std::vector<Address> tries{at};

@@ -77,7 +77,8 @@ class Sockets {
   virtual Task<Io<std::unique_ptr<Socket>>> connect(Shard& shard, Address to, SocketOptions options) = 0;
 };
 
-// TCP; lives as long as the process. The shards must be those of Shards.
+// TCP; lives as long as the process. The shards must be those of Shards. The first call makes the process ignore
+// SIGPIPE, which sendfile(2) would raise.
 Sockets& system_sockets();
 
 }  // namespace weir::runtime

@@ -216,6 +216,24 @@ TEST_P(SocketsSuite, close_ends_what_waits) {
   });
 }
 
+TEST_P(SocketsSuite, a_peer_that_went_away_is_an_error_for_files_too) {
+  const std::string name = testing::TempDir() + "weir-gone-" + std::to_string(::getpid());
+  ASSERT_TRUE(system_files().write_whole(name, std::string(100'000, 'x')));
+  std::shared_ptr<const File> file = std::move(*system_files().open(name, Open::read));
+  ASSERT_TRUE(system_files().remove(name));
+  block_on(*one, [&]() -> Task<void> {
+    auto pair = co_await connected();
+    co_await drop(std::move(pair.server));
+    for (int i = 0;; ++i) {
+      std::vector<Chunk> chunks;
+      chunks.push_back(Chunk{.memory = {}, .file = file, .position = 0, .length = 100'000});
+      auto result = co_await pair.client->write(std::move(chunks));
+      if (!result) break;
+      EXPECT_LT(i, 1000);
+    }
+  });
+}
+
 TEST_P(SocketsSuite, refusals_say_where_and_why) {
   block_on(*one, [&]() -> Task<void> {
     auto listener = sockets->listen(*one, Address{"127.0.0.1", 0}, {});
