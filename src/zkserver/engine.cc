@@ -55,6 +55,7 @@ Engine::Engine(runtime::Shard& shard, runtime::Pool& pool, runtime::Random& rand
       deadlines_(options.tick),
       work_(shard),
       scope_(shard) {
+  numbers_.state_bytes = store_.size_bytes();
   tree_->set_watches_per_connection_max(options.watches_per_connection_max);
 }
 
@@ -161,8 +162,14 @@ Task<void> Engine::process(std::vector<Op> ops) {
     const auto changes = tree_->changes();
     if (changes.empty()) break;
     WEIR_CHECK(!refuse, "what the disk refused is not there a second time");
-    const auto write = [this, &changes] { return store_.commit(changes); };
+    std::uint64_t bytes = 0;
+    const auto write = [this, &changes, &bytes] {
+      auto result = store_.commit(changes);
+      bytes = store_.size_bytes();
+      return result;
+    };
     const auto written = co_await pool_.run(write);
+    numbers_.state_bytes = bytes;
     if (written) {
       ++numbers_.commits;
       numbers_.committed_changes += batch.changes;

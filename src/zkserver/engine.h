@@ -83,6 +83,7 @@ class Engine {
     std::uint64_t committed_changes = 0;  // requests that changed something, in all of them
     std::uint64_t commit_failures = 0;
     std::uint64_t expired_sessions = 0;
+    std::uint64_t state_bytes = 0;  // of the database, after the last commit
   };
   struct Client {
     std::shared_ptr<Link> link;

@@ -9,7 +9,6 @@
 #include "base/check.h"
 #include "base/log.h"
 #include "net/server.h"
-#include "runtime/clock.h"
 #include "runtime/files.h"
 #include "runtime/pool.h"
 #include "runtime/shard.h"
@@ -23,7 +22,7 @@ namespace weir::zkserver {
 using runtime::Task;
 
 struct ZkServer::Impl final : net::Service {
-  Impl(Runtime on, Options with) : runtime(on), options(std::move(with)) {}
+  Impl(Runtime on, Options with) : runtime(std::move(on)), options(std::move(with)) {}
 
   Task<void> serve(std::shared_ptr<net::Connection> connection) override;
   Task<void> serve_word(std::shared_ptr<net::Connection> connection, std::string word);
@@ -33,7 +32,7 @@ struct ZkServer::Impl final : net::Service {
   Task<Result<>> listen();
   Task<void> close();
 
-  runtime::Shard& home() { return runtime.shards[0]; }
+  runtime::Shard& home() { return *runtime.shards.front(); }
 
   Runtime runtime;
   const Options options;
@@ -77,8 +76,6 @@ std::string ZkServer::Impl::answer(std::string_view word) {
   context.port = bound.port;
   context.connections = server->counters().open();
   context.refused_connections = server->counters().rejected.load(std::memory_order_relaxed);
-  const auto size = runtime.files.open(options.data_dir + "/coordination.db", runtime::Open::read);
-  if (size) context.state_bytes = (*size)->size().value_or(0);
   return answer_word(word, *engine, context);
 }
 
@@ -132,9 +129,7 @@ Task<Result<>> ZkServer::Impl::listen() {
   with.queued_bytes_max = static_cast<std::int64_t>(options.queued_bytes_max);
   with.idle_max = milliseconds(0);  // sessions expire; that is the limit here
   with.protocol = "ZooKeeper";
-  std::vector<runtime::Shard*> shards;
-  for (std::size_t i = 0; i < runtime.shards.size(); ++i) shards.push_back(&runtime.shards[i]);
-  server = std::make_unique<net::Server>(std::move(shards), runtime.sockets, *this, std::move(with));
+  server = std::make_unique<net::Server>(runtime.shards, runtime.sockets, *this, std::move(with));
   std::vector<net::ListenerOptions> listeners(1);
   listeners[0].endpoint.listener = "ZOOKEEPER";
   listeners[0].endpoint.address = options.listen;
@@ -162,7 +157,8 @@ ZkServer::ZkServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 ZkServer::~ZkServer() = default;
 
 Task<Result<std::unique_ptr<ZkServer>>> ZkServer::start(Runtime runtime, Options options) {
-  auto impl = std::make_unique<Impl>(runtime, std::move(options));
+  WEIR_CHECK(!runtime.shards.empty(), "the service has a shard to live on");
+  auto impl = std::make_unique<Impl>(std::move(runtime), std::move(options));
   auto* raw = impl.get();
   const auto work = [raw]() -> Task<Result<>> {
     auto opened = co_await raw->open();

@@ -1,6 +1,6 @@
 // The embedded coordination service: one listener that speaks ZooKeeper's protocol.
 //
-// The tree lives on the first shard of `shards`, its disk in the pool, its connections on all shards. An answer to a
+// The tree lives on the first of `shards`, its disk in the pool, its connections on all shards. An answer to a
 // change leaves only when the change is on the disk; sessions survive a restart and get a fresh timeout by it.
 //
 //   auto server = co_await ZkServer::start(runtime, options);   // on a shard
@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "base/error.h"
 #include "runtime/sockets.h"
@@ -17,22 +18,21 @@
 #include "zkserver/options.h"
 
 namespace weir::runtime {
-class Clock;
 class Files;
 class Pool;
 class Random;
-class Shards;
+class Shard;
 }  // namespace weir::runtime
 
 namespace weir::zkserver {
 
-// What the service runs on; all of it outlives the service.
+// What the service runs on; all of it outlives the service. The database itself is SQLite's and lies on the real
+// file system: with simulated files only the lock is simulated.
 struct Runtime {
-  runtime::Shards& shards;
+  std::vector<runtime::Shard*> shards;  // at least one
   runtime::Pool& pool;
   runtime::Sockets& sockets;
   runtime::Files& files;
-  runtime::Clock& clock;
   runtime::Random& random;
 };
 

@@ -90,17 +90,17 @@ std::string mntr(const Engine& engine, const WordsContext& context) {
       {"commit_count", n.commits},
       {"commit_requests", n.committed_changes},
       {"commit_failures", n.commit_failures},
-      {"state_bytes", context.state_bytes},
+      {"state_bytes", engine.numbers().state_bytes},
   };
   for (const auto& [key, value] : rows) put(out, "zk_{}\t{}\n", key, value);
   return out;
 }
 
-std::string conf(const WordsContext& context) {
+std::string conf(const Engine& engine, const WordsContext& context) {
   const auto& o = *context.options;
   std::string out;
   put(out, "clientPort={}\nsecureClientPort=-1\ndataDir={}\ndataDirSize={}\ndataLogDir={}\ndataLogSize={}\n",
-      context.port, o.data_dir, context.state_bytes, o.data_dir, context.state_bytes);
+      context.port, o.data_dir, engine.numbers().state_bytes, o.data_dir, engine.numbers().state_bytes);
   put(out, "tickTime={}\nmaxClientCnxns={}\nminSessionTimeout={}\nmaxSessionTimeout={}\n", o.tick.count(),
       o.connections_per_ip_max, o.min_timeout().count(), o.max_timeout().count());
   put(out, "clientPortListenBacklog=-1\nserverId=0\n");
@@ -211,7 +211,7 @@ std::string answer_word(std::string_view word, Engine& engine, const WordsContex
   if (word == "srvr") return stat(engine, context, false);
   if (word == "stat") return stat(engine, context, true);
   if (word == "mntr") return mntr(engine, context);
-  if (word == "conf") return conf(context);
+  if (word == "conf") return conf(engine, context);
   if (word == "cons") return cons(engine);
   if (word == "wchs") return wchs(engine.tree());
   if (word == "wchc") return watches_by_connection(engine);
@@ -219,7 +219,7 @@ std::string answer_word(std::string_view word, Engine& engine, const WordsContex
   if (word == "isro") return "rw";
   if (word == "envi") return envi();
   if (word == "dump") return dump(engine);
-  if (word == "dirs") return fmt::format("datadir_size: {0}\nlogdir_size: {0}\n", context.state_bytes);
+  if (word == "dirs") return fmt::format("datadir_size: {0}\nlogdir_size: {0}\n", engine.numbers().state_bytes);
   if (word == "srst") {
     engine.reset_numbers();
     return "Server stats reset.\n";

@@ -16,7 +16,6 @@ struct WordsContext {
   std::uint16_t port = 0;         // as bound
   std::uint64_t connections = 0;  // open
   std::uint64_t refused_connections = 0;
-  std::uint64_t state_bytes = 0;  // of the database
 };
 
 // Whether the four bytes are a word of ZooKeeper's.

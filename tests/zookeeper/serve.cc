@@ -7,7 +7,6 @@
 #include <sstream>
 
 #include "base/log.h"
-#include "runtime/clock.h"
 #include "runtime/files.h"
 #include "runtime/pool.h"
 #include "runtime/random.h"
@@ -41,12 +40,8 @@ int main(int argc, char** argv) {
   std::unique_ptr<zkserver::ZkServer> server;
   int status = 0;
   runtime::block_on(shards[0], [&]() -> runtime::Task<void> {
-    zkserver::Runtime on{shards,
-                         *pool,
-                         runtime::system_sockets(),
-                         runtime::system_files(),
-                         runtime::system_clock(),
-                         runtime::system_random()};
+    zkserver::Runtime on{
+        {&shards[0], &shards[1]}, *pool, runtime::system_sockets(), runtime::system_files(), runtime::system_random()};
     auto started = co_await zkserver::ZkServer::start(on, parsed->options);
     if (!started) {
       std::fprintf(stderr, "%s\n", started.error().message.c_str());
