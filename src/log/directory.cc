@@ -28,6 +28,10 @@ Result<std::unique_ptr<Directory>> Directory::open(FileCache& cache, runtime::Cl
   auto is = files.is_directory(options.path);
   if (!is) return storage_error(is.error());
   if (!*is) return fail(ErrorCode::KAFKA_STORAGE_ERROR, options.path + " is not a directory");
+  // Its own name survives a crash, where its parent lets us say so.
+  if (const auto slash = options.path.rfind('/'); slash != std::string::npos) {
+    (void)files.sync_directory(slash == 0 ? "/" : options.path.substr(0, slash));
+  }
   std::unique_ptr<Directory> out(new Directory(cache, clock, std::move(options)));
   const auto lock_path = fmt::format("{}/{}", out->path(), lock_name);
   auto lock = files.lock(lock_path);

@@ -30,8 +30,8 @@ runtime::Io<> FlushWork::run() {
     }
     if (auto done = (*file)->sync(); !done) return done;
   }
-  if (!directory_.empty()) {
-    auto done = system_->sync_directory(directory_);
+  for (const auto& directory : directories_) {
+    auto done = system_->sync_directory(directory);
     if (!done && done.error().number != ENOENT) return done;
   }
   return {};
@@ -507,7 +507,9 @@ Result<FlushWork> Log::begin_flush() {
     }
   }
   for (const auto& [path, change] : unsynced_files_) work.paths_.push_back(path);
-  if (changes_synced_ < changes_) work.directory_ = directory_;
+  if (changes_synced_ < changes_) work.directories_.push_back(directory_);
+  // The first time also the directory's own name.
+  if (changes_synced_ == 0) work.directories_.push_back(directory_.substr(0, directory_.rfind('/')));
   return work;
 }
 

@@ -89,14 +89,14 @@ class FlushWork {
   // Blocks; from any thread.
   runtime::Io<> run();
   Offset up_to() const { return up_to_; }
-  bool empty() const { return files_.empty() && paths_.empty() && directory_.empty(); }
+  bool empty() const { return files_.empty() && paths_.empty() && directories_.empty(); }
 
  private:
   friend class Log;
   runtime::Files* system_ = nullptr;
   std::vector<std::shared_ptr<runtime::File>> files_;
   std::vector<std::string> paths_;  // small files; gone ones are fine
-  std::string directory_;           // when files were made or renamed in it
+  std::vector<std::string> directories_;  // when files were made or renamed in them
   Offset up_to_;
   Offset active_base_;
   std::uint64_t generation_ = 0;

@@ -525,14 +525,17 @@ TEST_F(LogTest, AFlippedBitCutsTheLogThereAndNeverBefore) {
 }
 
 TEST_F(LogTest, PowerLossKeepsAllThatWasFlushedAndAPrefixOfTheRest) {
-  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    log.reset();
+    cache.reset();
     disk = std::make_unique<runtime::SimFiles>(seed);
+    ASSERT_TRUE(disk->make_directories("/d"));
+    ASSERT_TRUE(disk->sync_directory("/"));
     config.segment_bytes = 400;
     config.index_interval_bytes = 80;
     open();
     append_numbered(0, 11);
     ASSERT_TRUE(log->flush(now));
-    ASSERT_TRUE(disk->sync_directory("/d"));
     const auto recovery_point = log->recovery_point();
     append_numbered(11, 30);
     crash(true);
