@@ -104,7 +104,7 @@ Result<std::vector<std::unique_ptr<Log>>> Directory::load() {
 
   std::vector<std::unique_ptr<Log>> logs(partitions.size());
   std::atomic<std::size_t> next{0};
-  std::mutex failed_mutex;
+  std::mutex failed_mutex;  // the loading threads share `failed`
   std::optional<Error> failed;
   const auto work = [&] {
     for (auto i = next.fetch_add(1); i < partitions.size(); i = next.fetch_add(1)) {

@@ -105,7 +105,7 @@ class Tree final : public MemoryTree, public std::enable_shared_from_this<Tree> 
   void fire(Watches& watches, const std::string& path, WatchEvent::Type type);
   void touch_parent(const std::string& path);
 
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  // sessions of several shards share the tree
   std::map<std::string, Node> nodes_;
   std::map<std::int64_t, Session> sessions_;
   Watches node_watches_;
