@@ -149,7 +149,7 @@ class Tree:
 
     def commented(self, lines, number):
         near = lines[max(0, number - COMMENT_LINES_NEAR):number]
-        return any(re.search(r"//.*\b(mutex|lock|thread|shared)", line, re.IGNORECASE) for line in near)
+        return any(re.search(r"//.*\b(mutex|lock|thread|share)", line, re.IGNORECASE) for line in near)
 
     def room_files(self, room):
         folder = self.src / room
