@@ -7,7 +7,6 @@
 #include "apps/run.h"
 #include "base/log.h"
 #include "cli/command_line.h"
-#include "runtime/clock.h"
 #include "runtime/files.h"
 #include "runtime/pool.h"
 #include "runtime/random.h"
@@ -48,11 +47,7 @@ int run_zookeeper(const cli::ZookeeperOptions& options) {
   std::unique_ptr<zkserver::ZkServer> server;
   std::string failure;
   runtime::block_on(shards[0], [&]() -> runtime::Task<void> {
-    zkserver::Runtime on{shards,
-                         *pool,
-                         runtime::system_sockets(),
-                         runtime::system_files(),
-                         runtime::system_clock(),
+    zkserver::Runtime on{shards.all(), *pool, runtime::system_sockets(), runtime::system_files(),
                          runtime::system_random()};
     auto started = co_await zkserver::ZkServer::start(on, *service);
     if (started) {
