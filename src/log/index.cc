@@ -180,6 +180,23 @@ runtime::Io<> SparseIndex<Entry>::reset(FileCache& cache) {
   return (*file)->truncate(0);
 }
 
+template <class Entry>
+runtime::Io<> SparseIndex<Entry>::discard(FileCache& cache) {
+  written_ = 0;
+  tail_.clear();
+  last_.reset();
+  cache.forget(path_);
+  auto done = cache.files().remove(path_);
+  if (!done && done.error().number != ENOENT) return done;
+  return {};
+}
+
+template <class Entry>
+runtime::Io<> SparseIndex<Entry>::ensure_file(FileCache& cache) {
+  if (auto file = cache.get(path_, true); !file) return std::unexpected(file.error());
+  return {};
+}
+
 template class SparseIndex<OffsetEntry>;
 template class SparseIndex<TimeEntry>;
 

@@ -47,7 +47,12 @@ class SparseIndex {
   std::uint64_t entries() const { return written_ + tail_.size(); }
   // Drops entries for offsets from `offset` on.
   runtime::Io<> truncate(FileCache& cache, Offset offset);
+  // Empty, with an empty file.
   runtime::Io<> reset(FileCache& cache);
+  // Empty, without a file: the first entries make it. 10,000 idle partitions have none.
+  runtime::Io<> discard(FileCache& cache);
+  // The file is there, if only empty: a closed segment without one is taken for damaged.
+  runtime::Io<> ensure_file(FileCache& cache);
   const std::string& path() const { return path_; }
   void move_to(std::string path) { path_ = std::move(path); }
 

@@ -95,7 +95,7 @@ class FlushWork {
   friend class Log;
   runtime::Files* system_ = nullptr;
   std::vector<std::shared_ptr<runtime::File>> files_;
-  std::vector<std::string> paths_;  // small files; gone ones are fine
+  std::vector<std::string> paths_;        // small files; gone ones are fine
   std::vector<std::string> directories_;  // when files were made or renamed in them
   Offset up_to_;
   Offset active_base_;

@@ -201,7 +201,8 @@ Result<> Log::Loader::load_segments() {
     if (auto done = segment.open(log.cache_, active); !done) return storage_error(done.error());
     const bool indexed = has(segment_file(segment.base_offset(), index_suffix)) &&
                          has(segment_file(segment.base_offset(), time_index_suffix));
-    if (!indexed && segment.size() > 0) {
+    const bool scanned_anyway = !start.clean && i >= log.segment_index(start.recovery_point);
+    if (!indexed && segment.size() > 0 && !scanned_anyway) {
       WEIR_LOG(warn, "{}: an index is missing and is rebuilt", segment.path(log_suffix));
       if (auto done = recover(i); !done) return done;
     }

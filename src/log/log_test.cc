@@ -632,7 +632,7 @@ TEST_F(LogTest, AFailedSyncFailsTheLogAndARollThatFailsDoesNot) {
   open();
   append_numbered(0, 2);
   disk->set_fault([](runtime::SimFiles::Op op, const std::string& path) {
-    return op == runtime::SimFiles::Op::open && path.ends_with("2.timeindex") ? EMFILE : 0;
+    return op == runtime::SimFiles::Op::open && path.ends_with("2.log") ? EMFILE : 0;
   });
   EXPECT_EQ(refused(batch_of({"x"})), ErrorCode::KAFKA_STORAGE_ERROR);
   EXPECT_FALSE(log->failed());

@@ -141,8 +141,8 @@ runtime::Io<> Segment::create(FileCache& cache) {
   auto made = cache.get(path(log_suffix), true);
   if (!made) return std::unexpected(made.error());
   if (auto done = (*made)->truncate(0); !done) return done;
-  if (auto done = offsets_.reset(cache); !done) return done;
-  if (auto done = times_.reset(cache); !done) return done;
+  if (auto done = offsets_.discard(cache); !done) return done;
+  if (auto done = times_.discard(cache); !done) return done;
   size_ = since_index_entry_ = 0;
   max_timestamp_ = {no_timestamp, base_};
   first_timestamp_.reset();
@@ -449,8 +449,11 @@ runtime::Io<> Segment::write_indexes(FileCache& cache) {
 }
 
 runtime::Io<> Segment::close(FileCache& cache) {
+  if (size_ == 0) return {};
   if (max_timestamp_.timestamp > times_.last().value_or(TimeEntry{}).timestamp) times_.append(max_timestamp_);
-  return write_indexes(cache);
+  if (auto done = write_indexes(cache); !done) return done;
+  if (auto done = offsets_.ensure_file(cache); !done) return done;
+  return times_.ensure_file(cache);
 }
 
 Read<> Segment::load_first_timestamp(FileCache& cache, ReadMode mode) {

@@ -34,7 +34,7 @@ class Segment {
 
   // The sizes of the files. `trim` repairs the tails of the indexes (the active segment).
   runtime::Io<> open(FileCache& cache, bool trim);
-  // Makes new empty files.
+  // Makes the new, empty .log; the indexes' files come with their first entries or with close().
   runtime::Io<> create(FileCache& cache);
 
   Offset base_offset() const { return base_; }
