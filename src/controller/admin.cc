@@ -54,7 +54,8 @@ Result<> check_assignment(const Assignment& assignment) {
     if (partition.value != next++) return bad("partitions should be a consecutive 0-based integer sequence");
     if (replicas.empty()) return bad(fmt::format("partition {} has no replica", partition.value));
     if (has_duplicates(replicas)) {
-      return bad(fmt::format("Duplicate replica assignment found for partition {}: {}", partition.value, shown(replicas)));
+      return bad(
+          fmt::format("Duplicate replica assignment found for partition {}: {}", partition.value, shown(replicas)));
     }
     if (replicas.size() != assignment.begin()->second.size()) {
       return bad("All partitions should have the same number of replicas");
@@ -108,8 +109,9 @@ Result<std::vector<std::vector<BrokerId>>> growth_of(const NewPartitions& topic,
     }
   }
   if (topic.count < have) {
-    return fail(ErrorCode::INVALID_PARTITIONS,
-                fmt::format("Topic currently has {} partitions, which is higher than the requested {}.", have, topic.count));
+    return fail(
+        ErrorCode::INVALID_PARTITIONS,
+        fmt::format("Topic currently has {} partitions, which is higher than the requested {}.", have, topic.count));
   }
   if (topic.count == have) {
     return fail(ErrorCode::INVALID_PARTITIONS, fmt::format("Topic already has {} partitions.", have));
@@ -120,7 +122,8 @@ Result<std::vector<std::vector<BrokerId>>> growth_of(const NewPartitions& topic,
     const auto head = first->second.replicas.front();
     const auto at = std::find_if(brokers.begin(), brokers.end(), [&](const auto& b) { return b.id >= head; });
     const auto start = at == brokers.end() ? 0U : static_cast<std::uint32_t>(at - brokers.begin());
-    return cluster::assign_replicas(brokers, topic.count - have, static_cast<std::int32_t>(factor), {start, start, have});
+    return cluster::assign_replicas(brokers, topic.count - have, static_cast<std::int32_t>(factor),
+                                    {start, start, have});
   }
   const auto bad = [](std::string why) { return fail(ErrorCode::INVALID_REPLICA_ASSIGNMENT, std::move(why)); };
   if (topic.assignments->size() != static_cast<std::size_t>(topic.count - have)) {
@@ -131,8 +134,9 @@ Result<std::vector<std::vector<BrokerId>>> growth_of(const NewPartitions& topic,
     if (replicas.empty()) return bad("Cannot have replication factor of 0.");
     if (has_duplicates(replicas)) return bad("Duplicate brokers not allowed in replica assignment: " + shown(replicas));
     if (replicas.size() != factor) {
-      return bad(fmt::format("Inconsistent replication factor between partitions, partition 0 has {} while others have {}.",
-                             factor, replicas.size()));
+      return bad(
+          fmt::format("Inconsistent replication factor between partitions, partition 0 has {} while others have {}.",
+                      factor, replicas.size()));
     }
     for (const auto id : replicas) {
       if (!image.alive(id)) return bad(fmt::format("Unknown broker(s) in replica assignment: {}.", id.value));
@@ -156,7 +160,8 @@ std::string_view config_type_name(cluster::ConfigType type) {
 
 std::optional<cluster::ConfigType> config_type_of(std::string_view name) {
   using cluster::ConfigType;
-  for (const auto type : {ConfigType::topic, ConfigType::broker, ConfigType::client, ConfigType::user, ConfigType::ip}) {
+  for (const auto type :
+       {ConfigType::topic, ConfigType::broker, ConfigType::client, ConfigType::user, ConfigType::ip}) {
     if (config_type_name(type) == name) return type;
   }
   return std::nullopt;
@@ -176,9 +181,10 @@ Task<std::vector<CreatedTopic>> Admin::create_topics(std::vector<NewTopic> topic
   auto one = [&](std::size_t i) -> Task<void> {
     out[i].name = topics[i].name;
     if (times[topics[i].name] > 1) {
-      out[i].result = fail(ErrorCode::INVALID_REQUEST,
-                           fmt::format("Create topics request from client contains multiple entries for the topic '{}'.",
-                                       topics[i].name));
+      out[i].result =
+          fail(ErrorCode::INVALID_REQUEST,
+               fmt::format("Create topics request from client contains multiple entries for the topic '{}'.",
+                           topics[i].name));
       co_return;
     }
     auto made = co_await create_topic(topics[i], options, image, out[i]);
@@ -191,7 +197,8 @@ Task<std::vector<CreatedTopic>> Admin::create_topics(std::vector<NewTopic> topic
 Task<Result<>> Admin::check_name_free(std::string name) {
   auto deleting = co_await zk_.exists(layout::path_of_deletion(name), Watch{});
   if (!deleting) co_return std::unexpected(to_error(deleting.error()));
-  if (*deleting) co_return fail(ErrorCode::TOPIC_ALREADY_EXISTS, fmt::format("Topic '{}' is marked for deletion.", name));
+  if (*deleting)
+    co_return fail(ErrorCode::TOPIC_ALREADY_EXISTS, fmt::format("Topic '{}' is marked for deletion.", name));
   auto there = co_await zk_.exists(layout::path_of_topic(name), Watch{});
   if (!there) co_return std::unexpected(to_error(there.error()));
   if (*there) co_return fail(ErrorCode::TOPIC_ALREADY_EXISTS, fmt::format("Topic '{}' already exists.", name));

@@ -78,7 +78,8 @@ struct ConfigFollower::Impl : zkclient::Watcher {
     for (const auto& [number, name] : *there) last = std::max(last, number);
     using cluster::ConfigType;
     std::vector<cluster::ConfigKey> keys;
-    for (const auto type : {ConfigType::broker, ConfigType::topic, ConfigType::client, ConfigType::user, ConfigType::ip}) {
+    for (const auto type :
+         {ConfigType::broker, ConfigType::topic, ConfigType::client, ConfigType::user, ConfigType::ip}) {
       auto named = co_await children(layout::path_of_config_type(config_type_name(type)));
       if (!named) co_return std::unexpected(to_error(named.error()));
       for (auto& name : *named) {

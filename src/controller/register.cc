@@ -101,10 +101,10 @@ Task<Result<BrokerEpoch>> register_broker(runtime::Shard& shard, zkclient::Zk& z
       (void)co_await alarm->waiter.wait(std::min<nanoseconds>(left, std::chrono::seconds(1)));
       continue;
     }
-    co_return fail(ErrorCode::DUPLICATE_BROKER_REGISTRATION,
-                   fmt::format("broker id {} is in use: {} belongs to session 0x{:x} of a broker at {}", broker.value,
-                               path, static_cast<std::uint64_t>(there->stat.ephemeral_owner),
-                               endpoints_of(path, there->data)));
+    co_return fail(
+        ErrorCode::DUPLICATE_BROKER_REGISTRATION,
+        fmt::format("broker id {} is in use: {} belongs to session 0x{:x} of a broker at {}", broker.value, path,
+                    static_cast<std::uint64_t>(there->stat.ephemeral_owner), endpoints_of(path, there->data)));
   }
 }
 

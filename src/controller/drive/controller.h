@@ -47,11 +47,12 @@ class Controller {
 
   // The broker is registered by now. Returns at once; the election runs in the background.
   void start();
-  // Resigns (removes /controller when it is ours) and ends.
+  // Resigns (removes /controller when it is ours) and ends. Waits for what is under way: for the link's calls, and
+  // for ZooKeeper when that does not answer; closing `zk` ends such a wait.
   Task<void> stop();
 
   bool active() const;
-  // Who holds /controller as far as seen; no_broker: nobody. -1 kraft epochs only; a KRaft controller counts too.
+  // Who holds /controller as far as seen; no_broker: nobody.
   BrokerId controller_id() const;
   ControllerEpoch epoch() const;  // of our office; -1 when not active
   // What this controller knows; empty image when it is not active.

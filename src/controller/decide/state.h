@@ -1,0 +1,43 @@
+// What the controller knows, and the pure questions asked of it. Owned by the Controller object; changed by it alone.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/id.h"
+#include "cluster/image.h"
+#include "controller/orders.h"
+
+namespace weir::controller::decide {
+
+enum class ReplicaDeletion : std::uint8_t { waiting, ordered, done, failed };  // failed: until its broker comes back
+struct Deletion {
+  bool announced = false;  // brokers were told that the topic is going
+  std::map<std::pair<PartitionId, BrokerId>, ReplicaDeletion> replicas;
+};
+
+struct State {
+  BrokerId self = no_broker;
+  ControllerEpoch epoch{-1};
+  std::int32_t epoch_version = -1;  // of /controller_epoch: the fence
+  cluster::ImagePtr image = cluster::empty_image();
+  std::set<BrokerId> shutting_down;           // alive, but leaders leave it
+  std::map<std::string, Deletion> deletions;  // of the topics in image->topics_deleting()
+};
+
+// Alive, not on its way out, and its directory works.
+bool online(const State& state, const cluster::Partition& partition, BrokerId replica, bool or_shutting_down = false);
+std::vector<BrokerId> online_replicas(const State& state, const cluster::Partition& partition,
+                                      bool or_shutting_down = false);
+
+std::vector<PartitionRef> all_partitions(const State& state);
+// Without a state, or with a leader that is not online; not of topics being deleted.
+std::vector<PartitionRef> without_leader(const State& state);
+// Those with a replica on `broker`.
+std::vector<PartitionRef> on_broker(const State& state, BrokerId broker);
+
+}  // namespace weir::controller::decide

@@ -1,0 +1,137 @@
+// Taking office: everything is read once, with the watches set before the reads, and every broker is told all.
+#include <utility>
+
+#include "base/log.h"
+#include "controller/drive/impl.h"
+#include "runtime/random.h"
+#include "zkclient/pipeline.h"
+
+namespace weir::controller {
+
+namespace layout = zkwire::layout;
+using zkclient::Op;
+using zkclient::ZkCode;
+
+Task<ZkResult<>> Controller::Impl::load() {
+  auto features = co_await set_up_features();
+  if (!features) co_return features;
+  auto preferred = co_await zk.exists(std::string(layout::preferred_replica_election_path), self());
+  if (!preferred) co_return std::unexpected(preferred.error());
+  auto dropped = co_await drop_old_notifications();
+  if (!dropped) co_return dropped;
+
+  auto brokers = co_await store.brokers(self(), self());
+  if (!brokers) co_return std::unexpected(brokers.error());
+  cluster::ImageBuilder building(state.image);
+  building.set_controller(options.broker, state.epoch).set_brokers(std::move(*brokers));
+  state.image = building.build();
+  auto partitions = co_await load_partitions();
+  if (!partitions) co_return partitions;
+
+  // Everybody hears of everything, then leaders are given where there are none.
+  decide::Batch batch;
+  batch.tell_brokers();
+  for (const auto& [id, broker] : state.image->brokers()) batch.tell_everything(id);
+  for (const auto& at : decide::all_partitions(state)) {
+    const auto& partition = *state.image->partition(at.topic, at.partition);
+    if (partition.has_state()) batch.lead_and_follow(decide::online_replicas(state, partition), at, false);
+  }
+  auto led_now = co_await give_leaders(decide::without_leader(state), batch);
+  if (!led_now) co_return led_now;
+  send(batch);
+
+  auto deletions = co_await deletions_changed();
+  if (!deletions) co_return deletions;
+  if (*preferred) co_return co_await preferred_asked();
+  co_return ZkResult<>();
+}
+
+Task<ZkResult<>> Controller::Impl::load_partitions() {
+  auto names = co_await store.children(std::string(layout::topics_path), self());
+  if (!names) co_return std::unexpected(names.error());
+  auto topics = co_await store.topics(std::move(*names), self());
+  if (!topics) co_return std::unexpected(topics.error());
+  auto at = co_await adopt_topics(std::move(*topics));
+  if (!at) co_return std::unexpected(at.error());
+  auto states = co_await store.states(std::move(*at));
+  if (!states) co_return std::unexpected(states.error());
+  put(*states);
+  co_return ZkResult<>();
+}
+
+// KIP-584: from 2.7 on the controller says which features are final; there are none for brokers.
+Task<ZkResult<>> Controller::Impl::set_up_features() {
+  if (options.feature_version < 1) co_return ZkResult<>();
+  const std::string path(layout::feature_path);
+  layout::Features wanted;
+  wanted.version = options.feature_version;
+  auto there = co_await zk.get(path, Watch{});
+  if (!there && there.error().code == ZkCode::no_node) {
+    auto made = co_await zk.create(path, layout::encode(wanted), zkclient::CreateMode::persistent, zkclient::Acl::open);
+    if (!made && made.error().code != ZkCode::node_exists) co_return std::unexpected(made.error());
+    co_return ZkResult<>();
+  }
+  if (!there) co_return std::unexpected(there.error());
+  const auto now = layout::decode_features(path, there->data);
+  if (!now) {
+    WEIR_LOG(error, "the finalized features stay as they are: {}", now.error().message);
+    co_return ZkResult<>();
+  }
+  if (now->enabled) wanted.levels = now->levels;
+  if (*now == wanted) co_return ZkResult<>();
+  auto set = co_await zk.set(path, layout::encode(wanted), there->stat.version);
+  if (!set) co_return std::unexpected(set.error());
+  co_return ZkResult<>();
+}
+
+// What they would tell is read anyway.
+Task<ZkResult<>> Controller::Impl::drop_old_notifications() {
+  for (const auto known : {layout::log_dir_event_notification_path, layout::isr_change_notification_path}) {
+    const std::string path(known);
+    auto names = co_await store.children(path, self());
+    if (!names) co_return std::unexpected(names.error());
+    auto removed = co_await store.remove_children(path, std::move(*names));
+    if (!removed) co_return removed;
+  }
+  co_return ZkResult<>();
+}
+
+Task<ZkResult<std::vector<PartitionRef>>> Controller::Impl::adopt_topics(std::vector<TopicRead> topics) {
+  // Topics made by tools older than 2.8 have no id: the controller gives them one, as Kafka's does (KIP-516).
+  ZkResult<> result;
+  auto give_id = [&](std::size_t i) -> Task<void> {
+    auto& topic = topics[i];
+    if (topic.assignment.id || !options.topic_ids) co_return;
+    topic.assignment.id = runtime::system_random().uuid();
+    auto op = Op::set(layout::path_of_topic(topic.name), layout::encode(topic.assignment), topic.version);
+    auto done = co_await store.write(std::move(op));
+    if (done) co_return;
+    topic.assignment.id.reset();
+    // Changed or removed meanwhile: its watch says so, and it is looked at again.
+    const auto code = done.error().code;
+    if (office_lost(done.error()) || (code != ZkCode::bad_version && code != ZkCode::no_node)) {
+      result = std::unexpected(done.error());
+    }
+  };
+  co_await zkclient::pipeline(shard, topics.size(), writes_in_flight_max, give_id);
+  if (!result) co_return std::unexpected(result.error());
+
+  std::vector<PartitionRef> added;
+  cluster::ImageBuilder building(state.image);
+  for (const auto& topic : topics) {
+    building.put_topic(topic.name, topic.assignment.id.value_or(Uuid{}));
+    for (const auto& [id, replicas] : topic.assignment.partitions) {
+      if (building.now().partition(topic.name, id) != nullptr) continue;
+      cluster::Partition partition;
+      partition.replicas = replicas.replicas;
+      partition.adding = replicas.adding;
+      partition.removing = replicas.removing;
+      building.put_partition(topic.name, id, std::move(partition));
+      added.push_back({topic.name, id});
+    }
+  }
+  state.image = building.build();
+  co_return added;
+}
+
+}  // namespace weir::controller

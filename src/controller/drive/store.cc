@@ -1,0 +1,203 @@
+#include "controller/drive/store.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "base/log.h"
+#include "zkclient/pipeline.h"
+
+namespace weir::controller {
+
+namespace layout = zkwire::layout;
+using zkclient::Op;
+using zkclient::ZkCode;
+using zkclient::ZkError;
+
+bool office_lost(const ZkError& error) {
+  return error.path == layout::controller_epoch_path &&
+         (error.code == ZkCode::bad_version || error.code == ZkCode::no_node);
+}
+
+layout::PartitionState state_of(const cluster::Partition& p) {
+  return {p.leader, p.leader_epoch, p.isr, p.controller_epoch, p.leader_recovery_state};
+}
+
+void merge(cluster::Partition& into, const layout::PartitionState& state, std::int32_t version) {
+  into.leader = state.leader;
+  into.leader_epoch = state.leader_epoch;
+  into.isr = state.isr;
+  into.controller_epoch = state.controller_epoch;
+  into.leader_recovery_state = state.leader_recovery_state;
+  into.version = version;
+}
+
+Task<ZkResult<zkclient::OpResult>> Store::write(Op op) {
+  std::vector<Op> ops;
+  ops.push_back(Op::check(std::string(layout::controller_epoch_path), state_.epoch_version));
+  ops.push_back(std::move(op));
+  auto done = co_await zk_.multi(std::move(ops));
+  if (!done) co_return std::unexpected(done.error());
+  co_return std::move((*done)[1]);
+}
+
+Task<ZkResult<>> Store::write_both(Op first, Op second) {
+  std::vector<Op> ops;
+  ops.push_back(Op::check(std::string(layout::controller_epoch_path), state_.epoch_version));
+  ops.push_back(std::move(first));
+  ops.push_back(std::move(second));
+  auto done = co_await zk_.multi(std::move(ops));
+  if (!done) co_return std::unexpected(done.error());
+  co_return ZkResult<>();
+}
+
+Task<ZkResult<>> Store::remove(std::string path) {
+  auto done = co_await write(Op::remove(path));
+  if (!done && (office_lost(done.error()) || done.error().code != ZkCode::no_node)) {
+    co_return std::unexpected(done.error());
+  }
+  co_return ZkResult<>();
+}
+
+Task<ZkResult<>> Store::remove_children(std::string path, std::vector<std::string> names) {
+  ZkResult<> result;
+  auto one = [&](std::size_t i) -> Task<void> {
+    auto done = co_await remove(path + "/" + names[i]);
+    if (!done) result = std::move(done);
+  };
+  co_await zkclient::pipeline(shard_, names.size(), writes_in_flight_max, one);
+  co_return result;
+}
+
+Task<ZkResult<>> Store::remove_topic(std::string topic) {
+  const auto partitions_path = layout::path_of_partitions(topic);
+  auto partitions = co_await children(partitions_path, Watch{});
+  if (!partitions) co_return std::unexpected(partitions.error());
+  ZkResult<> result;
+  auto one = [&](std::size_t i) -> Task<void> {
+    const auto path = partitions_path + "/" + (*partitions)[i];
+    auto done = co_await remove(path + "/state");
+    if (done) done = co_await remove(path);
+    if (!done) result = std::move(done);
+  };
+  co_await zkclient::pipeline(shard_, partitions->size(), writes_in_flight_max, one);
+  if (!result) co_return result;
+  for (auto path : {partitions_path, layout::path_of_topic(topic), layout::path_of_config(layout::topics_type, topic),
+                    layout::path_of_deletion(topic)}) {
+    auto done = co_await remove(std::move(path));
+    if (!done) co_return done;
+  }
+  co_return ZkResult<>();
+}
+
+Task<ZkResult<std::vector<std::string>>> Store::children(std::string path, Watch watch) {
+  auto names = co_await zk_.children(path, watch);
+  if (!names && names.error().code == ZkCode::no_node) co_return std::vector<std::string>();
+  co_return names;
+}
+
+Task<ZkResult<std::vector<cluster::Broker>>> Store::brokers(Watch on_list, Watch on_broker) {
+  auto names = co_await children(std::string(layout::broker_ids_path), on_list);
+  if (!names) co_return std::unexpected(names.error());
+  std::vector<cluster::Broker> out;
+  ZkResult<> result;
+  auto one = [&](std::size_t i) -> Task<void> {
+    const auto id = layout::broker_of_child((*names)[i]);
+    if (!id) co_return;
+    const auto path = layout::path_of_broker(*id);
+    auto there = co_await zk_.get(path, on_broker);
+    if (!there) {
+      if (there.error().code != ZkCode::no_node) result = std::unexpected(there.error());
+      co_return;
+    }
+    const auto read = layout::decode_broker(path, there->data);
+    if (!read) {
+      WEIR_LOG(error, "a broker is left out: {}", read.error().message);
+      co_return;
+    }
+    cluster::Broker broker;
+    broker.id = *id;
+    broker.epoch = BrokerEpoch{there->stat.czxid};
+    broker.rack = read->rack;
+    for (const auto& e : read->endpoints) broker.endpoints.push_back({e.listener, e.protocol, e.host, e.port});
+    for (const auto& [name, range] : read->features) broker.features[name] = {range.min, range.max};
+    out.push_back(std::move(broker));
+  };
+  co_await zkclient::pipeline(shard_, names->size(), reads_in_flight_max, one);
+  if (!result) co_return std::unexpected(result.error());
+  co_return out;
+}
+
+Task<ZkResult<std::vector<TopicRead>>> Store::topics(std::vector<std::string> names, Watch watch) {
+  std::vector<TopicRead> out;
+  ZkResult<> result;
+  auto one = [&](std::size_t i) -> Task<void> {
+    const auto path = layout::path_of_topic(names[i]);
+    auto there = co_await zk_.get(path, watch);
+    if (!there) {
+      if (there.error().code != ZkCode::no_node) result = std::unexpected(there.error());
+      co_return;
+    }
+    auto read = layout::decode_topic(path, there->data);
+    if (!read) {
+      WEIR_LOG(error, "a topic is left out: {}", read.error().message);
+      co_return;
+    }
+    // Numbered from 0 without a gap: else one node could make us hold two thousand million partitions.
+    if (!read->partitions.empty() &&
+        static_cast<std::size_t>(read->partitions.rbegin()->first.value) + 1 != read->partitions.size()) {
+      WEIR_LOG(error, "a topic is left out: {}: its partitions are not numbered from 0 on", path);
+      co_return;
+    }
+    out.push_back({names[i], std::move(*read), there->stat.version});
+  };
+  co_await zkclient::pipeline(shard_, names.size(), reads_in_flight_max, one);
+  if (!result) co_return std::unexpected(result.error());
+  co_return out;
+}
+
+Task<ZkResult<std::map<PartitionRef, cluster::Partition>>> Store::states(std::vector<PartitionRef> at) {
+  std::map<PartitionRef, cluster::Partition> out;
+  ZkResult<> result;
+  auto one = [&](std::size_t i) -> Task<void> {
+    const auto path = layout::path_of_partition_state(at[i].topic, at[i].partition);
+    auto there = co_await zk_.get(path, Watch{});
+    if (!there) {
+      if (there.error().code != ZkCode::no_node) result = std::unexpected(there.error());
+      co_return;
+    }
+    const auto read = layout::decode_partition_state(path, there->data);
+    const auto* known = state_.image->partition(at[i].topic, at[i].partition);
+    if (!read) {
+      WEIR_LOG(error, "a partition's state is left out: {}", read.error().message);
+    } else if (known != nullptr) {
+      auto partition = *known;
+      merge(partition, *read, there->stat.version);
+      out[at[i]] = std::move(partition);
+    }
+  };
+  co_await zkclient::pipeline(shard_, at.size(), reads_in_flight_max, one);
+  if (!result) co_return std::unexpected(result.error());
+  co_return out;
+}
+
+Task<ZkResult<std::vector<PartitionRef>>> Store::isr_changes(std::vector<std::string> names) {
+  std::vector<PartitionRef> out;
+  for (const auto& name : names) {
+    const auto path = std::string(layout::isr_change_notification_path) + "/" + name;
+    auto there = co_await zk_.get(path, Watch{});
+    if (!there && there.error().code == ZkCode::no_node) continue;
+    if (!there) co_return std::unexpected(there.error());
+    const auto read = layout::decode_partition_set(path, there->data);
+    if (!read) {
+      WEIR_LOG(error, "a notification is left out: {}", read.error().message);
+      continue;
+    }
+    for (const auto& p : *read) out.push_back({p.topic, p.partition});
+  }
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  co_return out;
+}
+
+}  // namespace weir::controller
