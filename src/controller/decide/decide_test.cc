@@ -1,0 +1,188 @@
+#include <gtest/gtest.h>
+
+#include "controller/decide/batch.h"
+#include "controller/decide/deletion.h"
+#include "controller/decide/elect.h"
+
+namespace weir::controller::decide {
+namespace {
+
+const BrokerId b1{1}, b2{2}, b3{3};
+const PartitionId p0{0};
+using Ids = std::vector<BrokerId>;
+
+State with_alive(Ids alive) {
+  State state;
+  state.self = b1;
+  state.epoch = ControllerEpoch{9};
+  cluster::ImageBuilder building(cluster::empty_image());
+  for (const auto id : alive) {
+    cluster::Broker broker;
+    broker.id = id;
+    broker.epoch = BrokerEpoch{100 + id.value};
+    broker.endpoints = {{"INTERNAL", "PLAINTEXT", "h" + std::to_string(id.value), 9093}};
+    building.put_broker(std::move(broker));
+  }
+  state.image = building.build();
+  return state;
+}
+cluster::Partition partition(Ids replicas, BrokerId leader, Ids isr) {
+  cluster::Partition p;
+  p.replicas = std::move(replicas);
+  p.leader = leader;
+  p.isr = std::move(isr);
+  p.leader_epoch = LeaderEpoch{4};
+  p.version = 7;
+  return p;
+}
+void put(State& state, const std::string& topic, cluster::Partition p) {
+  cluster::ImageBuilder building(state.image);
+  building.put_partition(topic, p0, std::move(p));
+  state.image = building.build();
+}
+
+TEST(Elect, TheFirstStateHasAllThatAreAlive) {
+  const auto state = with_alive({b1, b3});
+  const auto first = first_state(state, partition({b2, b3, b1}, no_broker, {}));
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->leader, b3);
+  EXPECT_EQ(first->isr, (Ids{b3, b1}));
+  EXPECT_EQ(first->leader_epoch, LeaderEpoch{0});
+  EXPECT_EQ(first->controller_epoch, ControllerEpoch{9});
+  EXPECT_FALSE(first_state(with_alive({}), partition({b2}, no_broker, {})));
+}
+
+TEST(Elect, AnOfflinePartitionGoesToTheFirstReplicaInTheIsr) {
+  const auto state = with_alive({b2, b3});
+  const auto next = elect(state, partition({b1, b2, b3}, b1, {b1, b3}), Election::offline, false);
+  ASSERT_TRUE(next);
+  EXPECT_EQ(next->leader, b3);
+  EXPECT_EQ(next->isr, Ids{b3});
+  EXPECT_EQ(next->leader_epoch, LeaderEpoch{5});
+  EXPECT_EQ(next->leader_recovery_state, 0);
+}
+
+TEST(Elect, OutsideTheIsrOnlyWhenUncleanAndThenInRecovery) {
+  const auto state = with_alive({b2, b3});
+  const auto current = partition({b1, b2, b3}, b1, {b1});
+  EXPECT_FALSE(clean_election_possible(state, current));
+  EXPECT_FALSE(elect(state, current, Election::offline, false));
+  const auto next = elect(state, current, Election::offline, true);
+  ASSERT_TRUE(next);
+  EXPECT_EQ(next->leader, b2);
+  EXPECT_EQ(next->isr, Ids{b2});
+  EXPECT_EQ(next->leader_recovery_state, 1);
+  EXPECT_FALSE(elect(with_alive({}), current, Election::offline, true));
+}
+
+TEST(Elect, ThePreferredLeadsWhenItIsInTheIsr) {
+  const auto state = with_alive({b1, b2});
+  EXPECT_EQ(elect(state, partition({b1, b2}, b2, {b2, b1}), Election::preferred, false)->leader, b1);
+  EXPECT_FALSE(elect(state, partition({b1, b2}, b2, {b2}), Election::preferred, false));
+  EXPECT_FALSE(elect(with_alive({b2}), partition({b1, b2}, b2, {b2, b1}), Election::preferred, false));
+}
+
+TEST(Elect, ShutdownMovesAwayAndShrinks) {
+  auto state = with_alive({b1, b2});
+  state.shutting_down = {b1};
+  const auto next = elect(state, partition({b1, b2}, b1, {b1, b2}), Election::controlled_shutdown, false);
+  ASSERT_TRUE(next);
+  EXPECT_EQ(next->leader, b2);
+  EXPECT_EQ(next->isr, Ids{b2});
+  EXPECT_FALSE(elect(state, partition({b1, b2}, b1, {b1}), Election::controlled_shutdown, false));
+}
+
+TEST(Elect, TheLastInTheIsrStaysThere) {
+  const auto state = with_alive({b2});
+  const auto follower = without_replica(state, partition({b1, b2}, b2, {b1, b2}), b1);
+  EXPECT_EQ(follower->isr, Ids{b2});
+  EXPECT_EQ(follower->leader, b2);
+  const auto last = without_replica(state, partition({b1}, b1, {b1}), b1);
+  EXPECT_EQ(last->leader, no_broker);
+  EXPECT_EQ(last->isr, Ids{b1});
+  EXPECT_FALSE(without_replica(state, *last, b1));
+  EXPECT_FALSE(without_replica(state, partition({b1, b2}, b2, {b2}), b1));
+}
+
+TEST(Elect, AReplicaOnABrokenDirectoryIsNotOnline) {
+  const auto state = with_alive({b1, b2});
+  auto p = partition({b1, b2}, b1, {b1, b2});
+  p.offline = {b1};
+  EXPECT_FALSE(online(state, p, b1));
+  EXPECT_EQ(elect(state, p, Election::offline, false)->leader, b2);
+}
+
+TEST(Batch, OneSetOfOrdersABrokerAndOnlyForThoseAlive) {
+  auto state = with_alive({b1, b2});
+  put(state, "t", partition({b1, b3}, b1, {b1}));
+  put(state, "u", partition({b2}, b2, {b2}));
+  Batch batch;
+  EXPECT_TRUE(batch.empty());
+  batch.lead_and_follow({b1, b3}, {"t", p0}, true);
+  batch.lead_and_follow({b1}, {"t", p0}, false);
+  batch.tell_everything(b2);
+  batch.stop(b2, {"u", p0}, false);
+  batch.stop(b3, {"t", p0}, true);
+  const auto orders = batch.build(state, "INTERNAL");
+  ASSERT_EQ(orders.size(), 2U);
+  const auto& lead = *orders.at(b1).leader_and_isr;
+  EXPECT_TRUE(lead.partitions.front().is_new);
+  EXPECT_EQ(lead.head.broker_epoch, BrokerEpoch{101});
+  EXPECT_EQ(lead.head.controller_epoch, ControllerEpoch{9});
+  EXPECT_EQ(lead.leaders.front().host, "h1");
+  EXPECT_EQ(orders.at(b1).update_metadata->partitions.size(), 1U);
+  EXPECT_EQ(orders.at(b1).update_metadata->partitions.front().state.offline, Ids{b3});
+  EXPECT_EQ(orders.at(b2).update_metadata->partitions.size(), 2U);
+  EXPECT_EQ(orders.at(b2).update_metadata->brokers.size(), 2U);
+  EXPECT_EQ(orders.at(b2).stop_replica->partitions.front().leader_epoch, LeaderEpoch{4});
+  EXPECT_FALSE(orders.at(b2).leader_and_isr);
+}
+
+TEST(Deletion, GoesStepByStep) {
+  auto state = with_alive({b1});
+  put(state, "t", partition({b1, b2}, b1, {b1, b2}));
+  cluster::ImageBuilder marking(state.image);
+  marking.mark_deleting("t");
+  state.image = marking.build();
+  state.deletions["t"];
+  Batch first;
+  EXPECT_TRUE(next_deletions(state, first).empty());
+  const auto orders = first.build(state, "INTERNAL");
+  EXPECT_EQ(orders.at(b1).stop_replica->partitions.front().leader_epoch, LeaderEpoch{-2});
+  EXPECT_EQ(orders.at(b1).update_metadata->partitions.front().state.leader, BrokerId{-2});
+  Batch again;
+  EXPECT_TRUE(next_deletions(state, again).empty());
+  EXPECT_TRUE(again.empty());  // ordered once
+  replica_removed(state, {"t", p0}, b1, ErrorCode::NONE);
+  Batch waiting;
+  EXPECT_TRUE(next_deletions(state, waiting).empty());  // broker 2 is not there
+  cluster::ImageBuilder coming(state.image);
+  cluster::Broker two;
+  two.id = b2;
+  coming.put_broker(two);
+  state.image = coming.build();
+  broker_back(state, b2);
+  Batch second;
+  EXPECT_TRUE(next_deletions(state, second).empty());
+  EXPECT_TRUE(second.build(state, "INTERNAL").contains(b2));
+  // A failure waits for the broker's next life; dying with the order unanswered does too.
+  replica_removed(state, {"t", p0}, b2, ErrorCode::KAFKA_STORAGE_ERROR);
+  Batch failed;
+  EXPECT_TRUE(next_deletions(state, failed).empty());
+  EXPECT_TRUE(failed.empty());
+  broker_back(state, b2);
+  Batch third;
+  EXPECT_TRUE(next_deletions(state, third).empty());
+  EXPECT_FALSE(third.empty());
+  broker_gone(state, b2);
+  broker_back(state, b2);
+  Batch fourth;
+  EXPECT_TRUE(next_deletions(state, fourth).empty());
+  EXPECT_FALSE(fourth.empty());
+  replica_removed(state, {"t", p0}, b2, ErrorCode::NONE);
+  Batch last;
+  EXPECT_EQ(next_deletions(state, last), std::vector<std::string>{"t"});
+}
+
+}  // namespace
+}  // namespace weir::controller::decide
