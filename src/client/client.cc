@@ -154,6 +154,7 @@ Task<Result<std::shared_ptr<Connection>>> Client::any() {
   }
   // None is there: those we were told of first, one after the other, then those we learned of.
   std::vector<std::shared_ptr<Link>> all;
+  all.reserve(bootstrap_.size() + links_.size());
   for (std::size_t i = 0; i < bootstrap_.size(); ++i) {
     all.push_back(bootstrap_[(next_bootstrap_ + i) % bootstrap_.size()]);
   }
