@@ -51,6 +51,8 @@ const std::map<std::string_view, Key>& keys() {
        {1024, 0x10000000, [](Options& o, std::int64_t n) { o.frame_bytes_max = static_cast<std::uint32_t>(n); }}},
       {"globalOutstandingLimit",
        {1, int_max, [](Options& o, std::int64_t n) { o.queued_requests_max = static_cast<std::uint32_t>(n); }}},
+      {"stateBytesMax",
+       {0, INT64_MAX, [](Options& o, std::int64_t n) { o.state_bytes_max = static_cast<std::uint64_t>(n); }}},
       {"znode.container.checkIntervalMs",
        {1, day_ms, [](Options& o, std::int64_t n) { o.container_check_interval = milliseconds(n); }}},
       {"znode.container.maxNeverUsedIntervalMs",

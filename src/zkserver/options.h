@@ -42,7 +42,8 @@ struct ParsedOptions {
 
 // Reads the text of a zoo.cfg (key=value lines, '#' comments): clientPort, clientPortAddress, dataDir, tickTime,
 // minSessionTimeout, maxSessionTimeout, maxClientCnxns, maxCnxns, jute.maxbuffer, globalOutstandingLimit,
-// 4lw.commands.whitelist, superDigest (as a property DigestAuthenticationProvider.superDigest too). Keys of
+// 4lw.commands.whitelist, superDigest (as a property DigestAuthenticationProvider.superDigest too), the container
+// times, and our own stateBytesMax. Keys of
 // ensembles (server.N) are refused: this is one node. An error names key, value and range.
 Result<ParsedOptions> parse_zoo_cfg(std::string_view text);
 
