@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "metrics/registry.h"
 #include "runtime/pool.h"
 #include "runtime/random.h"
 #include "zkserver/auth.h"
@@ -44,6 +45,31 @@ bytes::Shared reply_frame(const zkwire::ReplyHeader& header, const bytes::Shared
 
 }  // namespace
 
+struct Engine::Shown {
+  explicit Shown(metrics::Registry& to)
+      : requests(to.counter("weir_zk_requests_total", "Requests of ZooKeeper clients that were answered")),
+        commits(to.counter("weir_zk_commits_total", "Transactions that brought changes to the disk")),
+        changes(to.counter("weir_zk_changes_total", "Requests that changed something, in all transactions")),
+        failures(to.counter("weir_zk_commit_failures_total", "Transactions that the disk refused")),
+        commit_time(to.histogram("weir_zk_commit_seconds", "Time of a transaction, with its fsync")),
+        connections(to.gauge("weir_zk_connections", "Connections with a session")),
+        sessions(to.gauge("weir_zk_sessions", "Sessions")),
+        nodes(to.gauge("weir_zk_nodes", "Nodes of the tree")),
+        watches(to.gauge("weir_zk_watches", "Watches")),
+        state_bytes(to.gauge("weir_zk_state_bytes", "Size of the database")) {}
+
+  metrics::Counter& requests;
+  metrics::Counter& commits;
+  metrics::Counter& changes;
+  metrics::Counter& failures;
+  metrics::Histogram& commit_time;
+  metrics::Gauge& connections;
+  metrics::Gauge& sessions;
+  metrics::Gauge& nodes;
+  metrics::Gauge& watches;
+  metrics::Gauge& state_bytes;
+};
+
 Engine::Engine(runtime::Shard& shard, runtime::Pool& pool, runtime::Random& random, Store& store,
                std::unique_ptr<Tree> tree, const Options& options)
     : shard_(shard),
@@ -60,6 +86,21 @@ Engine::Engine(runtime::Shard& shard, runtime::Pool& pool, runtime::Random& rand
 }
 
 Engine::~Engine() { WEIR_CHECK(!started_ || stopping_, "an engine that started is stopped before it goes"); }
+
+void Engine::show_in(metrics::Registry& registry) {
+  shown_ = std::make_unique<Shown>(registry);
+  show();
+}
+
+void Engine::show() {
+  if (!shown_) return;
+  const auto set = [](metrics::Gauge& gauge, std::uint64_t n) { gauge.set(static_cast<std::int64_t>(n)); };
+  set(shown_->connections, clients_.size());
+  set(shown_->sessions, tree_->sessions().size());
+  set(shown_->nodes, tree_->size());
+  set(shown_->watches, tree_->data_watches().watches() + tree_->child_watches().watches());
+  set(shown_->state_bytes, numbers_.state_bytes);
+}
 
 void Engine::start() {
   WEIR_CHECK(shard_.here() && !started_, "the engine starts once, on its shard");
@@ -162,6 +203,7 @@ Task<void> Engine::process(std::vector<Op> ops) {
     const auto changes = tree_->changes();
     if (changes.empty()) break;
     WEIR_CHECK(!refuse, "what the disk refused is not there a second time");
+    const auto started = shard_.clock().mono();
     std::uint64_t bytes = 0;
     const auto write = [this, &changes, &bytes] {
       auto result = store_.commit(changes);
@@ -170,6 +212,11 @@ Task<void> Engine::process(std::vector<Op> ops) {
     };
     const auto written = co_await pool_.run(write);
     numbers_.state_bytes = bytes;
+    if (shown_) {
+      shown_->commit_time.observe(shard_.clock().mono() - started);
+      (written ? shown_->commits : shown_->failures).add();
+      if (written) shown_->changes.add(batch.changes);
+    }
     if (written) {
       ++numbers_.commits;
       numbers_.committed_changes += batch.changes;
@@ -185,6 +232,8 @@ Task<void> Engine::process(std::vector<Op> ops) {
   const auto requests =
       std::count_if(ops.begin(), ops.end(), [](const Op& op) { return std::holds_alternative<RequestOp>(op); });
   queued_.fetch_sub(static_cast<std::uint32_t>(requests), std::memory_order_relaxed);
+  if (shown_) shown_->requests.add(static_cast<std::uint64_t>(requests));
+  show();
 }
 
 // --- serving one -----------------------------------------------------------------------------------------------

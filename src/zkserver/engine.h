@@ -29,6 +29,9 @@
 #include "zkserver/sessions.h"
 #include "zkserver/tree/tree.h"
 
+namespace weir::metrics {
+class Registry;
+}  // namespace weir::metrics
 namespace weir::runtime {
 class Pool;
 class Random;
@@ -103,6 +106,9 @@ class Engine {
          const Options& options);
   ~Engine();
 
+  // Shows its numbers there from now on. Before start(); the registry outlives the engine.
+  void show_in(metrics::Registry& registry);
+
   void start();
   // Serves what is queued, then ends. What is posted later is dropped.
   runtime::Task<void> stop();
@@ -164,6 +170,7 @@ class Engine {
   void end(Batch& batch, ConnId conn);
   void send(Batch& batch);
   void count(Client& client, const Output& output, nanoseconds now);
+  void show();
 
   runtime::Shard& shard_;
   runtime::Pool& pool_;
@@ -185,6 +192,8 @@ class Engine {
   runtime::Shard::TimerId tick_timer_ = 0;
   runtime::Shard::TimerId sweep_timer_ = 0;
   Numbers numbers_;
+  struct Shown;
+  std::unique_ptr<Shown> shown_;  // null: nobody looks
 };
 
 }  // namespace weir::zkserver

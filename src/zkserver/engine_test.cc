@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "metrics/registry.h"
 #include "runtime/sim.h"
 #include "zkserver/store.h"
 
@@ -72,6 +73,7 @@ class EngineTest : public testing::Test {
     ASSERT_TRUE(store_->load(*tree));
     engine_ =
         std::make_unique<Engine>(world_.shard(), world_.pool(), world_.random(), *store_, std::move(tree), options_);
+    engine_->show_in(registry_);
     runtime::block_on(world_.shard(), [this]() -> runtime::Task<void> {
       engine_->start();
       co_return;
@@ -117,6 +119,7 @@ class EngineTest : public testing::Test {
   runtime::SimWorld world_;
   std::string folder_;
   Options options_;
+  metrics::Registry registry_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Engine> engine_;
   ConnId conns_ = 0;
@@ -290,6 +293,18 @@ TEST_F(EngineTest, AConnectionThatLeavesTakesItsWatches) {
   EXPECT_EQ(engine_->tree().data_watches().watches(), 0U);
   EXPECT_TRUE(engine_->clients().empty());
   EXPECT_NE(engine_->tree().session(a->response.session_id), nullptr);
+}
+
+TEST_F(EngineTest, ShowsItsNumbers) {
+  auto a = connect();
+  create(a, 1, "/a");
+  get(a, 2, "/a", true);
+  world_.settle();
+  const auto text = registry_.text();
+  for (const auto* line : {"weir_zk_requests_total 2\n", "weir_zk_changes_total 2\n", "weir_zk_nodes 5\n",
+                           "weir_zk_sessions 1\n", "weir_zk_connections 1\n", "weir_zk_watches 1\n"}) {
+    EXPECT_THAT(text, testing::HasSubstr(line));
+  }
 }
 
 TEST_F(EngineTest, SaslIsRefused) {

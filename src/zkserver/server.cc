@@ -163,6 +163,7 @@ Task<Result<std::unique_ptr<ZkServer>>> ZkServer::start(Runtime runtime, Options
   const auto work = [raw]() -> Task<Result<>> {
     auto opened = co_await raw->open();
     if (!opened) co_return opened;
+    if (raw->runtime.metrics != nullptr) raw->engine->show_in(*raw->runtime.metrics);
     raw->engine->start();
     auto listening = co_await raw->listen();
     if (!listening) co_await raw->close();

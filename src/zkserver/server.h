@@ -17,6 +17,9 @@
 #include "runtime/task.h"
 #include "zkserver/options.h"
 
+namespace weir::metrics {
+class Registry;
+}  // namespace weir::metrics
 namespace weir::runtime {
 class Files;
 class Pool;
@@ -34,6 +37,7 @@ struct Runtime {
   runtime::Sockets& sockets;
   runtime::Files& files;
   runtime::Random& random;
+  metrics::Registry* metrics = nullptr;  // where it shows its numbers (weir_zk_...); null: nowhere
 };
 
 class ZkServer {

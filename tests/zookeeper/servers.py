@@ -123,7 +123,8 @@ class ZkServer:
     def stop(self):
         if self.process and self.process.poll() is None:
             self.process.terminate()
-            self.process.wait(30)
+            status = self.process.wait(30)
+            assert self.kind != "ours" or status == 0, f"ended with {status}:\n{self.log.read_text()[-3000:]}"
         self.process = None
 
     def kill(self):
@@ -133,7 +134,7 @@ class ZkServer:
         self.process = None
 
     def remove(self):
-        self.kill()
+        self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
