@@ -286,7 +286,7 @@ Result<> Log::write_snapshot(Offset at) {
 }
 
 Result<> Log::set_topic_id(const Uuid& id) {
-  if (topic_id_ == id) return {};
+  if (id.is_zero() || topic_id_ == id) return {};  // zero is what says that there is none
   if (topic_id_) {
     return fail(
         ErrorCode::INCONSISTENT_TOPIC_ID,

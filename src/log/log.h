@@ -214,7 +214,8 @@ class Log {
   const TopicPartition& partition() const { return partition_; }
   const std::string& directory() const { return directory_; }
   std::optional<Uuid> topic_id() const { return topic_id_; }
-  Result<> set_topic_id(const Uuid& id);  // writes partition.metadata
+  // Writes partition.metadata; INCONSISTENT_TOPIC_ID when it has another. The zero id is none and changes nothing.
+  Result<> set_topic_id(const Uuid& id);
 
   std::uint64_t size() const;  // of all segments, bytes
   std::size_t segment_count() const { return segments_.size(); }

@@ -700,6 +700,8 @@ TEST_F(LogTest, ATopicIdIsKeptAndAnotherIsRefused) {
   Uuid other;
   other.bytes[0] = 8;
   open();
+  ASSERT_TRUE(log->set_topic_id({}));
+  EXPECT_FALSE(log->topic_id());
   ASSERT_TRUE(log->set_topic_id(id));
   EXPECT_EQ(log->set_topic_id(other).error().code, ErrorCode::INCONSISTENT_TOPIC_ID);
   ASSERT_TRUE(log->close(now));
