@@ -146,8 +146,8 @@ void Engine::enqueue(Op op) {
       ++at->second.received;
       ++at->second.waiting;
     }
-    ++numbers_.received;
   }
+  if (std::holds_alternative<RequestOp>(op) || std::holds_alternative<ConnectOp>(op)) ++numbers_.received;
   if (stopping_) {
     if (auto* end = std::get_if<EndOp>(&op); end != nullptr && end->waiting != nullptr) {
       end->waiting->result = fail(ErrorCode::BROKER_NOT_AVAILABLE, "the coordination service stops");
@@ -299,6 +299,7 @@ void Engine::serve(Batch& batch, const ConnectOp& op) {
   const auto conn = op.link->id;
   auto& client = clients_[conn];
   client.link = op.link;
+  client.received = 1;
   client.since = batch.now;
   client.timeout = std::clamp(op.timeout, options_.min_timeout(), options_.max_timeout());
   if (op.last_zxid_seen > tree_->zxid()) {
