@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -9,8 +11,10 @@
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
+#include <system_error>
 #include <vector>
 
+#include "base/log.h"
 #include "runtime/clock.h"
 
 namespace weir::apps {
@@ -28,6 +32,27 @@ int EndSignals::wait() {
   while (sigwait(&set_, &got) != 0) {
   }
   return got;
+}
+
+EndBeforeReady::EndBeforeReady(const EndSignals& signals) {
+  signals_ = signalfd(-1, &signals.set_, SFD_CLOEXEC);
+  done_ = eventfd(0, EFD_CLOEXEC);
+  if (signals_ < 0 || done_ < 0) throw std::system_error(errno, std::generic_category(), "signalfd");
+  thread_ = std::thread([this] {
+    pollfd polled[] = {{signals_, POLLIN, 0}, {done_, POLLIN, 0}};
+    while (poll(polled, 2, -1) < 0 && errno == EINTR) {
+    }
+    if (polled[1].revents != 0 || polled[0].revents == 0) return;  // a signal that came with the end is for wait()
+    WEIR_LOG(info, "asked to stop before it was ready");
+    _exit(0);
+  });
+}
+
+EndBeforeReady::~EndBeforeReady() {
+  eventfd_write(done_, 1);
+  thread_.join();
+  close(signals_);
+  close(done_);
 }
 
 void notify_ready(int ready_fd) {

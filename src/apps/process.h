@@ -4,6 +4,7 @@
 #include <csignal>
 #include <optional>
 #include <string>
+#include <thread>
 
 #include "base/units.h"
 #include "cli/state.h"
@@ -19,7 +20,24 @@ class EndSignals {
   int wait();
 
  private:
+  friend class EndBeforeReady;
   sigset_t set_{};
+};
+
+// While it lives, one of these signals ends the process at once, with exit code 0: a start can wait long (for an old
+// session to expire, for ZooKeeper to answer), and nobody calls EndSignals::wait() yet. What is on disk by then is
+// what a crash may leave as well.
+class EndBeforeReady {
+ public:
+  explicit EndBeforeReady(const EndSignals& signals);
+  ~EndBeforeReady();
+  EndBeforeReady(const EndBeforeReady&) = delete;
+  EndBeforeReady& operator=(const EndBeforeReady&) = delete;
+
+ private:
+  int signals_ = -1;
+  int done_ = -1;
+  std::thread thread_;
 };
 
 // Writes "ready\n" to the descriptor of --ready-fd and closes it. -1: nobody asked.

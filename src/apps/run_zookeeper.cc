@@ -46,6 +46,7 @@ int run_zookeeper(const cli::ZookeeperOptions& options) {
   auto pool = runtime::make_pool(2);
   std::unique_ptr<zkserver::ZkServer> server;
   std::string failure;
+  auto guard = std::make_unique<EndBeforeReady>(ends);
   runtime::block_on(shards[0], [&]() -> runtime::Task<void> {
     zkserver::Runtime on{shards.all(), *pool, runtime::system_sockets(), runtime::system_files(),
                          runtime::system_random()};
@@ -56,6 +57,7 @@ int run_zookeeper(const cli::ZookeeperOptions& options) {
       failure = started.error().message;
     }
   });
+  guard.reset();
   if (server) {
     WEIR_LOG(info, "the coordination service listens on {}, its state is in {}", server->local().text(),
              service->data_dir);

@@ -230,6 +230,25 @@ TEST(Process, AReusedNumberIsNotTheSameProcess) {
   EXPECT_TRUE(wait_for_end(other, milliseconds(0)));
 }
 
+TEST(Process, ASignalBeforeReadyEndsAtOnceAndLaterGoesToTheWaiter) {
+  pid_t pid = fork();
+  if (pid == 0) {
+    EndSignals ends;
+    {
+      EndBeforeReady none_came(ends);
+    }
+    raise(SIGTERM);
+    if (ends.wait() != SIGTERM) _exit(1);
+    EndBeforeReady guard(ends);
+    kill(getpid(), SIGINT);
+    for (;;) pause();
+  }
+  int status = 0;
+  waitpid(pid, &status, 0);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
 TEST(DataDirectory, StateOfProcessesThatAreGoneIsStopped) {
   Folder folder;
   auto dir = DataDir::find(folder.path);

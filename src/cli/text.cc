@@ -129,6 +129,8 @@ std::string server_properties(const UpOptions& options, const std::string& kafka
       {"log.dirs", log_dir},
       {"zookeeper.connect", fmt::format("127.0.0.1:{}", options.zookeeper_port)},
       {"inter.broker.protocol.version", kafka_version},
+      // A broker that was killed can come back when its session is over: on one machine that need not take long.
+      {"zookeeper.session.timeout.ms", "6000"},
       // One broker: internal topics cannot have more replicas, and no group waits for members from elsewhere.
       {"offsets.topic.replication.factor", "1"},
       {"transaction.state.log.replication.factor", "1"},
