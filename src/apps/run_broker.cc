@@ -1,0 +1,72 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "apps/broker_file.h"
+#include "apps/process.h"
+#include "apps/run.h"
+#include "base/log.h"
+#include "broker/broker.h"
+#include "cli/command_line.h"
+#include "metrics/registry.h"
+#include "runtime/clock.h"
+#include "runtime/files.h"
+#include "runtime/pool.h"
+#include "runtime/random.h"
+#include "runtime/shard.h"
+#include "runtime/sockets.h"
+
+namespace weir::apps {
+
+int run_broker(const cli::BrokerOptions& options) {
+  EndSignals ends;
+  auto file = read_broker_file(options);
+  if (!file) {
+    for (const auto& error : file.error()) fmt::print(stderr, "weir broker: {}\n", error);
+    return cli::exit_failure;
+  }
+  log_findings(file->loaded);
+  auto& config = file->loaded.config;
+  const auto cores = std::max(1U, std::thread::hardware_concurrency());
+  const auto shard_count = config.weir_shards > 0 ? static_cast<std::size_t>(config.weir_shards) : cores;
+  const auto pool_threads = config.weir_pool_threads > 0 ? static_cast<std::size_t>(config.weir_pool_threads)
+                                                         : std::clamp<std::size_t>(2 * cores, 4, 16);
+  runtime::Shards shards(shard_count);
+  auto pool = runtime::make_pool(pool_threads);
+  metrics::Registry registry;
+  config::BrokerLayers layers;
+  layers.file = file->file;
+  auto broker = std::make_unique<broker::Broker>(
+      broker::Environment{shards.all(), pool.get(), &runtime::system_files(), &runtime::system_sockets(),
+                          &runtime::system_clock(), &runtime::system_random(), &registry},
+      std::move(layers), std::move(config));
+
+  std::string failure;
+  runtime::block_on(shards[0], [&]() -> runtime::Task<void> {
+    auto started = co_await broker->start();
+    if (!started)
+      failure = started.error().message.empty() ? std::string(name(started.error().code)) : started.error().message;
+  });
+  if (failure.empty()) {
+    for (const auto& endpoint : broker->endpoints())
+      WEIR_LOG(info, "broker {} listens on {}", broker->id().value, endpoint.text());
+    if (broker->metrics_at()) WEIR_LOG(info, "metrics at http://{}/metrics", broker->metrics_at()->text());
+    notify_ready(options.ready_fd);
+    const int signal = ends.wait();
+    WEIR_LOG(info, "signal {}: broker {} stops", signal, broker->id().value);
+  } else {
+    fmt::print(stderr, "weir broker: {}\n", failure);
+  }
+  runtime::block_on(shards[0], [&] { return broker->stop(); });
+  if (failure.empty()) WEIR_LOG(info, "broker {} has stopped cleanly", broker->id().value);
+  shards.stop();
+  pool.reset();
+  broker.reset();
+  return failure.empty() ? cli::exit_ok : cli::exit_failure;
+}
+
+}  // namespace weir::apps
