@@ -87,7 +87,8 @@ def make_server(request, target):
     made = []
 
     def make(config=None, start=True, **how):
-        server = Server(folder(f"{request.node.name[:40].translate(str.maketrans('[]/ ', '----'))}-{next(numbers)}"), target, config, **how)
+        plain = "".join(c if c.isalnum() else "-" for c in request.node.name[:40])
+        server = Server(folder(f"{plain}-{next(numbers)}"), target, config, **how)
         made.append(server)
         return server.start() if start else server
 

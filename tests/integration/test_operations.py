@@ -129,7 +129,7 @@ def broker_that_fails(make_server, config, *options):
 
 
 @pytest.mark.parametrize("key, value, says", [
-    ("log.segment.bytes", "abc", "integer"),
+    ("log.segment.bytes", "abc", "number"),
     ("num.partitions", "0", "1"),
     ("log.retention.hours", "9999999999999", ""),
     ("listeners", "PLAINTEXT//nowhere", "listeners"),

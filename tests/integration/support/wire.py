@@ -108,6 +108,13 @@ class Connection:
         assert got == wanted, f"answer to {got}, asked {wanted}"
         return answer
 
+    def finish(self):
+        """Nothing more will be sent; the peer may be gone already."""
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
     def closed(self):
         """Whether the peer closes; waits for it (the socket's time-out says no)."""
         try:
