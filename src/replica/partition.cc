@@ -30,9 +30,8 @@ void Partition::set(const Settings& settings) {
 
 Result<> Partition::become(const Leadership& to) {
   if (to.leader_epoch < leadership_.leader_epoch) {
-    return fail(ErrorCode::FENCED_LEADER_EPOCH,
-                fmt::format("{}: epoch {} is older than {}", id_.text(), to.leader_epoch.value,
-                            leadership_.leader_epoch.value));
+    return fail(ErrorCode::FENCED_LEADER_EPOCH, fmt::format("{}: epoch {} is older than {}", id_.text(),
+                                                            to.leader_epoch.value, leadership_.leader_epoch.value));
   }
   const bool new_epoch = to.leader_epoch != leadership_.leader_epoch || role_ == Role::none;
   const auto before = role_;
@@ -43,6 +42,7 @@ Result<> Partition::become(const Leadership& to) {
   }
   leadership_ = to;
   role_ = role;
+  gone_ = false;  // a replica that was stopped and kept is back
   if (before == Role::leader && role != Role::leader) {
     wake_commits();
     signal_data();
@@ -73,9 +73,8 @@ std::expected<log::Appended, record::Rejection> Partition::append(bytes::Shared 
   }
   if (options.all_acks && std::cmp_less(leadership_.isr.size(), min_insync_replicas_)) {
     return std::unexpected(record::Rejection{
-        Error{ErrorCode::NOT_ENOUGH_REPLICAS,
-              fmt::format("{} has {} in-sync replicas, min.insync.replicas is {}", id_.text(), leadership_.isr.size(),
-                          min_insync_replicas_)},
+        Error{ErrorCode::NOT_ENOUGH_REPLICAS, fmt::format("{} has {} in-sync replicas, min.insync.replicas is {}",
+                                                          id_.text(), leadership_.isr.size(), min_insync_replicas_)},
         {}});
   }
   auto appended = log_->append_as_leader(std::move(records), leadership_.leader_epoch, now(), options.origin);
@@ -123,13 +122,18 @@ void Partition::signal_data() {
 void Partition::on_data(std::weak_ptr<DataWait> wait) {
   if (data_waits_.size() >= prune_at_) {
     std::erase_if(data_waits_, [](const auto& weak) { return weak.expired(); });
+    // A fetch that is woken by other partitions again and again comes here each time.
+    std::ranges::sort(data_waits_, std::owner_less<>());
+    const auto twice = std::ranges::unique(
+        data_waits_, [](const auto& a, const auto& b) { return !a.owner_before(b) && !b.owner_before(a); });
+    data_waits_.erase(twice.begin(), twice.end());
     prune_at_ = std::max<std::size_t>(16, 2 * data_waits_.size());
   }
   data_waits_.push_back(std::move(wait));
 }
 
 Task<Result<>> Partition::committed(Offset last, nanoseconds timeout) {
-  if (role_ == Role::leader && log_->high_watermark() <= last) {
+  if (role_ == Role::leader && log_->high_watermark() <= last && !log_->failed()) {
     const auto self = shared_from_this();
     runtime::Waiter waiter(shard_);
     commits_.push_back(Commit{last, &waiter});
@@ -169,7 +173,7 @@ Task<void> Partition::flush_loop() {
       // What the system could not write is lost from its cache too: nothing may be acknowledged on its account.
       WEIR_LOG(error, "{}: flush failed: {}; the partition takes no more records until the broker is started again",
                id_.text(), done.error().message);
-      log_->abandon();
+      log_->flush_failed(done.error());
       break;
     }
     log_->finish_flush(*work, now());
@@ -187,7 +191,13 @@ Task<Result<>> Partition::flush() {
   if (!work) co_return std::unexpected(work.error());
   auto run = [&work] { return work->run(); };
   auto done = co_await pool_.run(std::move(run));
-  if (!done) co_return fail(ErrorCode::KAFKA_STORAGE_ERROR, done.error().message);
+  if (!done) {
+    if (!gone_) {
+      log_->flush_failed(done.error());
+      for (const auto& commit : commits_) commit.waiter->wake();
+    }
+    co_return fail(ErrorCode::KAFKA_STORAGE_ERROR, done.error().message);
+  }
   if (!gone_) {
     log_->finish_flush(*work, now());
     advance();

@@ -96,10 +96,12 @@ class Partition : public std::enable_shared_from_this<Partition> {
 
   // Signals `wait` once when records become visible, or the role changes.
   void on_data(std::weak_ptr<DataWait> wait);
+  // How many are remembered; those that died are forgotten now and then.
+  std::size_t data_waits() const { return data_waits_.size(); }
 
   // Starts a flush when flush.messages or flush.ms asks for one.
   void flush_if_due();
-  // Until everything appended so far is on the disk.
+  // Until everything appended so far is on the disk. When that fails the partition has failed.
   runtime::Task<Result<>> flush();
   // A failed disk: the log takes no more appends; says so once in the log.
   bool failed() const { return log_->failed(); }
