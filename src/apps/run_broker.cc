@@ -46,11 +46,13 @@ int run_broker(const cli::BrokerOptions& options) {
       std::move(layers), std::move(config));
 
   std::string failure;
+  auto guard = std::make_unique<EndBeforeReady>(ends);
   runtime::block_on(shards[0], [&]() -> runtime::Task<void> {
     auto started = co_await broker->start();
     if (!started)
       failure = started.error().message.empty() ? std::string(name(started.error().code)) : started.error().message;
   });
+  guard.reset();
   if (failure.empty()) {
     for (const auto& endpoint : broker->endpoints())
       WEIR_LOG(info, "broker {} listens on {}", broker->id().value, endpoint.text());

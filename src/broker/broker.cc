@@ -15,7 +15,6 @@
 #include "net/http.h"
 #include "net/server.h"
 #include "zkclient/patient.h"
-#include "zkclient/real.h"
 
 namespace weir::broker {
 
@@ -25,6 +24,11 @@ namespace {
 
 // How long start() waits for the controller (maybe another broker) to put this broker into the image.
 constexpr seconds image_wait{60};
+
+// How long a session left behind is tried to be ended; after that it is left to time out.
+constexpr milliseconds old_session_wait{5000};
+// What ZooKeeper's ticks add to a session timeout, at the most.
+constexpr milliseconds session_slack{8000};
 
 net::Endpoint to_net(const config::Endpoint& from) {
   return {from.listener, static_cast<net::SecurityProtocol>(from.protocol), {from.host, from.port}};
@@ -71,6 +75,9 @@ struct Broker::Impl {
   replica::ManagerOptions replica_options();
   replica::Settings settings(std::string_view topic);
   Task<Result<>> connect();
+  std::string session_file() const;
+  Task<void> end_old_session(zkclient::RealOptions options);
+  Task<void> keep_session();
   Task<Result<>> settle_ids();
   Task<Result<>> read_configs();
   Task<Result<>> listen();
@@ -173,7 +180,8 @@ Task<Result<>> Broker::Impl::connect() {
   zkclient::RealOptions options;
   options.connect = config.zookeeper_connect;
   options.session_timeout = milliseconds(config.zookeeper_session_timeout_ms);
-  auto opened = zkclient::connect(std::move(options));
+  co_await end_old_session(options);
+  auto opened = env.connect(std::move(options));
   if (!opened) co_return std::unexpected(opened.error());
   session = std::move(*opened);
   const auto wait = milliseconds(config.zookeeper_connection_timeout_ms);
@@ -186,6 +194,33 @@ Task<Result<>> Broker::Impl::connect() {
   zk = zkclient::make_patient(*session);
   node.zk = zk.get();
   co_return Result<>{};
+}
+
+std::string Broker::Impl::session_file() const { return node.config()->config.log_dirs.front() + "/weir.session"; }
+
+// This broker died and left a session behind: its node would stand in our way until the session times out. The lock
+// on the log directory says that nobody uses that session any more.
+Task<void> Broker::Impl::end_old_session(zkclient::RealOptions options) {
+  auto work = [this, options] {
+    auto there = env.files->exists(session_file());
+    if (!there || !*there) return;
+    auto text = env.files->read_whole(session_file(), 4096);
+    const auto line = text ? text->find('\n') : std::string::npos;
+    // One of another ensemble, or of a Java broker's time here, is left to time out.
+    if (line == std::string::npos || text->substr(line + 1) != options.connect + "\n") return;
+    if (zkclient::end_session(options, std::string_view(*text).substr(0, line), old_session_wait)) {
+      WEIR_LOG(info, "ended the ZooKeeper session that this broker left behind");
+    }
+  };
+  co_await env.pool->run(std::move(work));
+}
+
+Task<void> Broker::Impl::keep_session() {
+  const auto text = session->session_key() + "\n" + node.config()->config.zookeeper_connect + "\n";
+  if (text.front() == '\n') co_return;
+  auto work = [this, &text] { return env.files->write_whole(session_file(), text); };
+  auto kept = co_await env.pool->run(std::move(work));
+  if (!kept) WEIR_LOG(warn, "{}; after a crash this broker will wait for its session to time out", kept.error().message);
 }
 
 Task<Result<>> Broker::Impl::settle_ids() {
@@ -326,6 +361,7 @@ Task<Result<>> Broker::Impl::register_self(nanoseconds wait) {
   auto epoch = co_await controller::register_broker(control, *zk, node.id, std::move(registration), wait);
   if (!epoch) co_return std::unexpected(epoch.error());
   WEIR_LOG(info, "registered as broker {} of cluster {}, broker epoch {}", node.id.value, node.cluster_id, epoch->value);
+  co_await keep_session();
   co_return Result<>{};
 }
 
@@ -384,7 +420,8 @@ Task<Result<>> Broker::Impl::start() {
   options.inter_broker_listener = live->config.inter_broker_listener;
   options.delete_topics = live->config.delete_topic_enable;
   options.unclean_leader_election = live->config.unclean_leader_election_enable;
-  const auto session_wait = milliseconds(live->config.zookeeper_session_timeout_ms);
+  // Our own old session may last its whole timeout once more (a service that was restarted too), and a little more.
+  const auto session_wait = 2 * milliseconds(live->config.zookeeper_session_timeout_ms) + session_slack;
   options.register_again = [this, session_wait]() -> Task<void> {
     if (auto done = co_await register_self(session_wait); !done) {
       WEIR_LOG(error, "cannot register again after the session expired: {}", done.error().message);
@@ -417,6 +454,10 @@ Task<void> Broker::Impl::stop() {
   co_await scope.stop();
   if (replicas_started) co_await replicas->stop();
   if (session) co_await session->close();
+  if (replicas_started) {
+    auto forget = [this] { (void)env.files->remove(session_file()); };
+    co_await env.pool->run(std::move(forget));
+  }
 }
 
 Broker::Broker(Environment environment, config::BrokerLayers layers, config::BrokerConfig config)

@@ -7,6 +7,7 @@
 // the session ends last.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,6 +18,8 @@
 #include "net/endpoint.h"
 #include "runtime/files.h"
 #include "runtime/sockets.h"
+#include "zkclient/real.h"
+#include "zkclient/zk.h"
 
 namespace weir::broker {
 
@@ -29,6 +32,8 @@ struct Environment {
   runtime::Clock* clock = nullptr;
   runtime::Random* random = nullptr;
   metrics::Registry* metrics = nullptr;
+  // Opens the session with the coordination service; tests give one in memory.
+  std::function<Result<std::unique_ptr<zkclient::Zk>>(zkclient::RealOptions)> connect = zkclient::connect;
 };
 
 class Broker {

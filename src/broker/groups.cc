@@ -7,9 +7,7 @@
 #include "broker/partition_io.h"
 #include "broker/request.h"
 #include "cluster/topic_name.h"
-#include "record/batch.h"
-#include "record/builder.h"
-#include "record/control.h"
+#include "coordinator/batches.h"
 
 namespace weir::broker {
 
@@ -82,22 +80,12 @@ void Groups::reply(Part& part, coordinator::group::Reply reply) {
 }
 
 void Groups::append(Part& part, coordinator::Append append) {
-  const auto epoch = part.runtime->active_epoch(append.partition);
-  if (!epoch) return;  // resigned meanwhile: nobody waits for this append any more
   auto partition = replicas_.find(topic, PartitionId{append.partition});
   auto failed = [&](ErrorCode code) {
     carry_out(part, part.runtime->append_failed(append.partition, append.id, code, now(part)));
   };
-  if (!partition) return failed(ErrorCode::NOT_LEADER_OR_FOLLOWER);
-  record::Builder builder;
-  for (const auto& record : append.records) {
-    record::NewRecord next{.timestamp = append.timestamp, .key = record.key.view(), .value = std::nullopt, .headers = {}};
-    if (record.value) next.value = record.value->view();
-    builder.append(next);
-  }
-  auto batch = builder.build();
-  if (!batch) return failed(batch.error().code);
-  auto appended = partition->append(std::move(*batch), {.all_acks = true, .origin = record::Origin::coordinator});
+  if (!partition || partition->leader_epoch() != append.epoch) return failed(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+  auto appended = partition->append(coordinator::batch_of(append), {.all_acks = true, .origin = record::Origin::coordinator});
   if (!appended) return failed(appended.error().error.code);
   if (partition->high_watermark() > appended->last_offset) {
     carry_out(part, part.runtime->committed(append.partition, append.id, now(part)));
@@ -178,27 +166,20 @@ Task<void> Groups::load(Part& part, PartitionId index, LeaderEpoch epoch) {
       co_return;
     }
     const auto before = at;
-    record::Batches batches(data->view());
-    while (auto batch = batches.next()) {
-      at = batch->next_offset();
-      std::vector<coordinator::LoadedRecord> loaded;
-      record::RecordIterator records(*batch);
-      while (const auto* record = records.next()) {
-        coordinator::LoadedRecord each;
-        each.transactional = batch->transactional();
-        each.producer_id = batch->producer_id().value;
-        each.key = record->key;
-        each.value = record->value;
-        if (batch->control()) {
-          each.kind = record->key && record->key->size() >= 4 && bytes::load_big<std::int16_t>(record->key->data() + 2) == 1
-                          ? coordinator::LoadedRecord::Kind::commit_marker
-                          : coordinator::LoadedRecord::Kind::abort_marker;
-        }
-        // One at a time: the views are the iterator's until its next step.
-        if (!part.runtime->load(index.value, epoch, std::span(&each, 1))) co_return;
-        ++records_read;
-      }
+    bool wanted = true;
+    auto give = [&](const coordinator::LoadedRecord& record) {
+      ++records_read;
+      wanted = part.runtime->load(index.value, epoch, std::span(&record, 1));
+      return wanted;
+    };
+    auto next = coordinator::each_record(data->view(), give);
+    if (!wanted) co_return;  // another election has overtaken this load
+    if (!next) {
+      WEIR_LOG(error, "cannot load the groups of {}: {}", partition->id().text(), next.error().message);
+      part.runtime->fail_load(index.value, epoch);
+      co_return;
     }
+    if (*next) at = **next;
     if (at == before) break;  // a first batch larger than was read, or a damaged one
   }
   carry_out(part, part.runtime->finish_load(index.value, epoch, now(part)));

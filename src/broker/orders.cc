@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "cluster/topic_name.h"
+#include "zkclient/pipeline.h"
 #include "zkwire/layout.h"
 
 namespace weir::broker {
@@ -43,8 +44,39 @@ Task<void> Orders::know_group_partitions() {
   co_await node_.groups->set_partitions(static_cast<std::int32_t>(topic->partitions.size()));
 }
 
+// A topic is made with its configuration in place and no word in /config/changes: it is read when the topic is first
+// heard of, before its logs are made.
+Task<void> Orders::know_configs(const std::vector<controller::LeaderAndIsrOrder::Item>& items) {
+  std::vector<std::string> topics;
+  for (const auto& item : items) {
+    if (configured_.insert(item.at.topic).second) topics.push_back(item.at.topic);
+  }
+  if (topics.empty()) co_return;
+  std::vector<std::optional<cluster::ConfigMap>> configs(topics.size());
+  auto read = [&](std::size_t i) -> Task<void> {
+    const auto path = layout::path_of_config(layout::topics_type, topics[i]);
+    auto data = co_await node_.zk->get(path);
+    if (!data) co_return;  // no configuration of its own
+    auto config = layout::decode_config(path, data->data);
+    if (config) {
+      configs[i] = cluster::ConfigMap(config->begin(), config->end());
+    } else {
+      WEIR_LOG(error, "{}", config.error().message);
+    }
+  };
+  constexpr std::size_t in_flight_max = 256;
+  co_await zkclient::pipeline(*node_.control, topics.size(), in_flight_max, std::move(read));
+  auto edit = [&](cluster::ImageBuilder& next) {
+    for (std::size_t i = 0; i < topics.size(); ++i) {
+      if (configs[i]) next.set_config({cluster::ConfigType::topic, topics[i]}, *configs[i]);
+    }
+  };
+  co_await node_.images->change(std::move(edit));
+}
+
 Task<Result<OrderAnswer>> Orders::leader_and_isr(BrokerId to, controller::LeaderAndIsrOrder order) {
   if (auto fine = check(to, order.head); !fine) co_return std::unexpected(fine.error());
+  co_await know_configs(order.partitions);
   std::vector<replica::Change> changes;
   bool groups_change = false;
   for (const auto& item : order.partitions) {
@@ -77,6 +109,9 @@ Task<Result<>> Orders::update_metadata(BrokerId to, controller::UpdateMetadataOr
   for (const auto& item : order.partitions) {
     if (item.state.leader.value == controller::leader_during_delete) gone.insert(item.at.topic);
   }
+  std::erase_if(order.partitions, [&gone](const auto& item) { return gone.contains(item.at.topic); });
+  co_await know_configs(order.partitions);
+  for (const auto& topic : gone) configured_.erase(topic);
   auto edit = [&](cluster::ImageBuilder& next) {
     next.set_cluster_id(node_.cluster_id);
     next.set_controller(order.head.controller, order.head.controller_epoch);
@@ -86,10 +121,11 @@ Task<Result<>> Orders::update_metadata(BrokerId to, controller::UpdateMetadataOr
     for (const auto& [name, id] : order.topic_ids) {
       if (!gone.contains(name)) next.put_topic(name, id);
     }
-    for (auto& item : order.partitions) {
-      if (!gone.contains(item.at.topic)) next.put_partition(item.at.topic, item.at.partition, std::move(item.state));
+    for (auto& item : order.partitions) next.put_partition(item.at.topic, item.at.partition, std::move(item.state));
+    for (const auto& name : gone) {
+      next.remove_topic(name);
+      next.set_config({cluster::ConfigType::topic, name}, {});
     }
-    for (const auto& name : gone) next.remove_topic(name);
   };
   co_await node_.images->change(std::move(edit));
   if (!gone.empty()) co_await node_.groups->topics_deleted({gone.begin(), gone.end()});
@@ -108,6 +144,11 @@ Task<Result<OrderAnswer>> Orders::stop_replica(BrokerId to, controller::StopRepl
     answer.push_back({item.at, done ? ErrorCode::NONE : done.error().code});
     if (!done) WEIR_LOG(error, "{}-{}: cannot stop the replica: {}", item.at.topic, item.at.partition.value, done.error().message);
   }
+  std::set<std::string, std::less<>> removed;
+  for (const auto& item : order.partitions) {
+    if (item.remove && !node_.images->latest()->topic(item.at.topic)) removed.insert(item.at.topic);
+  }
+  for (const auto& topic : removed) node_.replicas->forget_counters(topic);
   co_return answer;
 }
 

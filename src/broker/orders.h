@@ -2,6 +2,10 @@
 // Orders of an older controller than the last one heard are refused. On the control shard, one order at a time.
 #pragma once
 
+#include <set>
+#include <string>
+#include <vector>
+
 #include "broker/groups.h"
 #include "broker/node.h"
 #include "controller/orders.h"
@@ -20,10 +24,12 @@ class Orders : public controller::BrokerLink {
  private:
   Result<> check(BrokerId to, const controller::OrderHead& head);
   runtime::Task<void> know_group_partitions();
+  runtime::Task<void> know_configs(const std::vector<controller::LeaderAndIsrOrder::Item>& items);
 
   Node& node_;
   ControllerEpoch heard_{-1};
   bool group_partitions_known_ = false;
+  std::set<std::string, std::less<>> configured_;  // topics whose configuration is in the image
 };
 
 }  // namespace weir::broker

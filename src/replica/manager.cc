@@ -41,6 +41,12 @@ TopicCounters ReplicaManager::counters_of(std::string_view topic) {
   return {messages_in_.with({topic}), bytes_in_.with({topic}), bytes_out_.with({topic})};
 }
 
+void ReplicaManager::forget_counters(std::string_view topic) {
+  messages_in_.remove({topic});
+  bytes_in_.remove({topic});
+  bytes_out_.remove({topic});
+}
+
 ReplicaManager::Part& ReplicaManager::here() {
   auto* shard = runtime::Shard::current();
   for (auto& part : parts_) {

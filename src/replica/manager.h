@@ -96,6 +96,8 @@ class ReplicaManager {
   const std::vector<std::unique_ptr<log::Directory>>& directories() const { return directories_; }
 
   TopicCounters counters_of(std::string_view topic);
+  // The topic is deleted: its metrics are shown no longer.
+  void forget_counters(std::string_view topic);
 
  private:
   struct Hash {

@@ -76,6 +76,7 @@ class Faulty final : public Zk {
   }
 
   std::int64_t session_id() const override { return inner_.session_id(); }
+  std::string session_key() const override { return inner_.session_key(); }
   State state() const override { return inner_.state(); }
   milliseconds session_timeout() const override { return inner_.session_timeout(); }
   void listen(Watch watcher) override { inner_.listen(std::move(watcher)); }

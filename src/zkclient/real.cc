@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <charconv>
 #include <condition_variable>
 #include <cstring>
 #include <map>
@@ -132,6 +133,30 @@ struct CallOf final : Call {
   void fail(ZkCode code) override { complete<T>(reply, zk_fail(code, path)); }
 };
 
+// "a208d7c1bf0001:00112233445566778899aabbccddeeff"
+std::string key_text(const clientid_t& id) {
+  std::string text = fmt::format("{:x}:", static_cast<std::uint64_t>(id.client_id));
+  for (const char c : id.passwd) text += fmt::format("{:02x}", static_cast<unsigned char>(c));
+  return text;
+}
+
+bool parse_key(std::string_view text, clientid_t& id) {
+  const auto colon = text.find(':');
+  if (colon == std::string_view::npos || text.size() - colon - 1 != 2 * sizeof id.passwd) return false;
+  std::uint64_t number = 0;
+  const auto end = std::from_chars(text.data(), text.data() + colon, number, 16);
+  if (end.ec != std::errc() || end.ptr != text.data() + colon || number == 0) return false;
+  id.client_id = static_cast<std::int64_t>(number);
+  for (std::size_t i = 0; i < sizeof id.passwd; ++i) {
+    const char* at = text.data() + colon + 1 + 2 * i;
+    unsigned byte = 0;
+    const auto read = std::from_chars(at, at + 2, byte, 16);
+    if (read.ec != std::errc() || read.ptr != at + 2) return false;
+    id.passwd[i] = static_cast<char>(byte);
+  }
+  return true;
+}
+
 // --- the session ------------------------------------------------------------------------------------------------
 
 // Threads: the shards call; the library's two threads answer and tell; one thread of our own opens and closes
@@ -218,6 +243,10 @@ class RealZk final : public Zk {
   }
 
   std::int64_t session_id() const override { return session_.load(); }
+  std::string session_key() const override {
+    const std::lock_guard lock(mutex_);
+    return key_;
+  }
   State state() const override { return hub_.state(); }
   milliseconds session_timeout() const override { return milliseconds(timeout_ms_.load()); }
   void listen(Watch watcher) override { hub_.listen(std::move(watcher)); }
@@ -475,7 +504,12 @@ class RealZk final : public Zk {
       if (handle_ != zh) return;
     }
     if (state == ZOO_CONNECTED_STATE) {
-      session_ = zoo_client_id(zh)->client_id;
+      const auto* id = zoo_client_id(zh);
+      session_ = id->client_id;
+      {
+        const std::lock_guard lock(mutex_);
+        key_ = key_text(*id);
+      }
       timeout_ms_ = zoo_recv_timeout(zh);
       WEIR_LOG(info, "ZooKeeper session 0x{:x} connected to {}, timeout {} ms",
                static_cast<std::uint64_t>(session_.load()), hosts_, timeout_ms_.load());
@@ -595,11 +629,12 @@ class RealZk final : public Zk {
   const std::string chroot_;  // "" or "/a/b"
   Hub hub_;
   std::atomic<std::int64_t> session_{0};
+  std::string key_;  // under mutex_
   std::atomic<std::int64_t> timeout_ms_{0};
   std::atomic<ZkCode> end_code_{ZkCode::closed};
 
   std::shared_mutex handle_mutex_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   zhandle_t* handle_ = nullptr;   // changed with both locks held
   zhandle_t* retired_ = nullptr;  // being closed
   std::unordered_map<Call*, std::unique_ptr<Call>> calls_;
@@ -629,6 +664,34 @@ Result<std::unique_ptr<Zk>> connect(RealOptions options) {
     return fail(ErrorCode::INVALID_CONFIG, fmt::format("the chroot of zookeeper.connect is no path: '{}'", chroot));
   }
   return std::unique_ptr<Zk>(std::make_unique<RealZk>(std::move(options), std::move(hosts), std::move(chroot)));
+}
+
+bool end_session(const RealOptions& options, std::string_view key, milliseconds timeout) {
+  clientid_t id{};
+  if (!parse_key(key, id)) return false;
+  struct Seen {
+    std::mutex mutex;  // between the library's thread and this one
+    std::condition_variable changed;
+    int state = 0;
+  } seen;
+  const auto on_event = [](zhandle_t*, int type, int state, const char*, void* context) {
+    if (type != ZOO_SESSION_EVENT) return;
+    auto& to = *static_cast<Seen*>(context);
+    const std::lock_guard lock(to.mutex);
+    if (state == ZOO_CONNECTED_STATE || state == ZOO_EXPIRED_SESSION_STATE) to.state = state;
+    to.changed.notify_all();
+  };
+  const auto hosts = options.connect.substr(0, options.connect.find('/'));
+  zhandle_t* zh = zookeeper_init2(hosts.c_str(), on_event, static_cast<int>(options.session_timeout.count()), &id,
+                                  &seen, 0, on_log);
+  if (zh == nullptr) return false;
+  bool over = false;
+  {
+    std::unique_lock lock(seen.mutex);
+    over = seen.changed.wait_for(lock, timeout, [&seen] { return seen.state != 0; });
+  }
+  zookeeper_close(zh);  // says goodbye, when connected: that is what ends the session
+  return over;
 }
 
 }  // namespace weir::zkclient

@@ -156,6 +156,9 @@ class Zk {
 
   // 0 while there was none yet.
   virtual std::int64_t session_id() const = 0;
+  // What end_session (real.h) needs to end this session from another process: id and password. A secret. Empty
+  // while there is none, and where there is no such thing.
+  virtual std::string session_key() const { return {}; }
   virtual State state() const = 0;
   // As the server granted it.
   virtual milliseconds session_timeout() const = 0;
