@@ -27,6 +27,8 @@ constexpr seconds image_wait{60};
 
 // How long a session left behind is tried to be ended; after that it is left to time out.
 constexpr milliseconds old_session_wait{5000};
+// How long a stop waits for ZooKeeper while it resigns.
+constexpr milliseconds resign_wait{5000};
 // What ZooKeeper's ticks add to a session timeout, at the most.
 constexpr milliseconds session_slack{8000};
 
@@ -440,6 +442,7 @@ Task<Result<>> Broker::Impl::start() {
     co_return fail(ErrorCode::BROKER_NOT_AVAILABLE,
                    fmt::format("no controller took this broker into the cluster within {} s", image_wait.count()));
   }
+  co_await controller->idle();  // when it is this one: it is in office, and has worked off what it found
   co_return Result<>{};
 }
 
@@ -449,11 +452,24 @@ Task<void> Broker::Impl::stop() {
   if (http) co_await http->stop();
   if (groups) co_await groups->stop();  // those who wait in groups are answered before their connections close
   if (server) co_await server->stop();
+  // Resigning asks the coordination service. Where that is gone too, stopping must not wait for it.
+  runtime::Waiter resigned(control);
+  runtime::Scope hurry(control);
+  bool closed = false;
+  auto close_late = [this, &resigned, &closed]() -> Task<void> {
+    if (co_await resigned.wait(session->state() == zkclient::State::connected ? resign_wait : resign_wait / 5)) co_return;
+    WEIR_LOG(warn, "ZooKeeper does not answer: stopping without a goodbye; the session will time out");
+    closed = true;
+    co_await session->close();
+  };
+  if (session) hurry.spawn(close_late());
   if (controller_started) co_await controller->stop();
   if (follower) co_await follower->stop();
   co_await scope.stop();
+  resigned.wake();
+  co_await hurry.stop();
   if (replicas_started) co_await replicas->stop();
-  if (session) co_await session->close();
+  if (session && !closed) co_await session->close();
   if (replicas_started) {
     auto forget = [this] { (void)env.files->remove(session_file()); };
     co_await env.pool->run(std::move(forget));

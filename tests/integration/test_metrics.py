@@ -52,7 +52,7 @@ def test_traffic_is_counted(server, name):
     assert 500_000 < total(after, "weir_topic_bytes_in_total", label) < 700_000
     for api in ("Produce", "Fetch", "ApiVersions", "Metadata"):
         assert total(after, "weir_requests_total", f'api="{api}"') > total(before, "weir_requests_total", f'api="{api}"'), api
-    assert total(after, "weir_log_bytes", label) > 500_000
+    assert total(after, "weir_log_size_bytes", label) > 500_000
 
 
 def test_latency_histograms(server, name):
