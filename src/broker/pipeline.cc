@@ -16,6 +16,9 @@ namespace {
 // How many answers are handed to the socket in one write at most.
 constexpr std::size_t answers_in_a_write_max = 16;
 
+// A connection with all its requests in flight looks this often whether it is still wanted.
+constexpr milliseconds full_look{250};
+
 // A connection that comes before the broker is part of the cluster waits this long.
 constexpr seconds start_wait_max{30};
 
@@ -70,9 +73,13 @@ Task<void> Serving::run() {
     node_.metrics->in_flight.add();
     slots_.push_back(std::move(slot));
     scope_.spawn(answer(*slots_.back()));
-    while (!may_go_on_ || slots_.size() >= requests_in_flight_max) {
+    while ((!may_go_on_ || slots_.size() >= requests_in_flight_max) && !connection_.closed()) {
       waiting_ = true;
-      co_await turn_.wait();
+      if (may_go_on_) {
+        co_await turn_.wait(full_look);  // nobody reads, so nobody says that the connection was closed
+      } else {
+        co_await turn_.wait();
+      }
       waiting_ = false;
     }
   }
