@@ -169,3 +169,30 @@ def test_kafka_python_admin(server, name):
     client.delete_topics([name])
     wait_for(lambda: name not in client.list_topics(), "it is gone")
     client.close()
+
+
+def test_broker_configs_change_while_it_runs(make_server, name):
+    """A broker's dynamic key reaches the topics that do not set it themselves; a key that needs a restart is refused."""
+    server = make_server()
+    create_topic(server, name)
+
+    def change(key, value, operation=AlterConfigOpType.SET):
+        entry = ConfigEntry(key, value, incremental_operation=operation)
+        done(admin(server).incremental_alter_configs([ConfigResource(ResourceType.BROKER, "1", incremental_configs=[entry])]))
+
+    change("message.max.bytes", "3000")
+    wait_for(lambda: configs(server, "1", ResourceType.BROKER)["message.max.bytes"].value == "3000", "the change shows")
+    wait_for(lambda: configs(server, name)["max.message.bytes"].value == "3000", "the topic takes it over")
+
+    def refused():
+        with server.connection() as c:
+            return wire.produce(c, name, wire.batch([b"x" * 4000]))[0] == 10
+
+    wait_for(refused, "the limit holds")
+    server.restart_broker()
+    wait_for(refused, "it holds after a restart")
+    change("message.max.bytes", None, AlterConfigOpType.DELETE)
+    wait_for(lambda: not refused(), "the default is back")
+    with pytest.raises(KafkaException) as wrong:
+        change("log.dirs", "/somewhere")
+    assert code(wrong) in (KafkaError.INVALID_REQUEST, KafkaError.INVALID_CONFIG)
