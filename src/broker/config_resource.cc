@@ -8,9 +8,9 @@
 namespace weir::broker {
 namespace {
 
-// On the control shard.
-runtime::Task<Result<cluster::ConfigMap>> edit_here(Node& node, cluster::ConfigKey key, const ConfigEdit& edit,
-                                                    bool validate_only) {
+// On the control shard, when nobody else changes the same config: an edit is a read and then a write.
+runtime::Task<Result<cluster::ConfigMap>> edit_in_turn(Node& node, cluster::ConfigKey key, const ConfigEdit& edit,
+                                                       bool validate_only) {
   auto current = co_await node.admin->get_config(key);
   if (!current) co_return std::unexpected(current.error());
   auto wanted = edit(config::Properties(current->begin(), current->end()));
@@ -20,6 +20,19 @@ runtime::Task<Result<cluster::ConfigMap>> edit_here(Node& node, cluster::ConfigK
     if (auto done = co_await node.admin->set_config(key, next); !done) co_return std::unexpected(done.error());
   }
   co_return next;
+}
+
+runtime::Task<Result<cluster::ConfigMap>> edit_here(Node& node, cluster::ConfigKey key, const ConfigEdit& edit,
+                                                    bool validate_only) {
+  while (!node.configs_in_edit.insert(key).second) {
+    runtime::Waiter turn(*node.control);
+    node.config_turns.push_back(&turn);
+    co_await turn.wait();
+  }
+  auto done = co_await edit_in_turn(node, key, edit, validate_only);
+  node.configs_in_edit.erase(key);
+  for (auto* turn : std::exchange(node.config_turns, {})) turn->wake();
+  co_return done;
 }
 
 }  // namespace

@@ -187,28 +187,91 @@ TEST(BrokerData, AllTopicsAreListed) {
 }
 
 TEST(BrokerData, ConfigChangesMadeAtTheSameTimeAreAllKept) {
-  Running r({}, 1, 2);
-  ASSERT_EQ(r.client->create_topic("t"), ErrorCode::NONE);
-  const std::vector<std::pair<std::string, std::string>> wanted{
-      {"retention.ms", "1111"}, {"retention.bytes", "2222"}, {"segment.ms", "3333"}, {"max.message.bytes", "4444"}};
+  for (std::uint64_t seed = 1; seed <= 10; ++seed) {
+    SCOPED_TRACE(seed);
+    Running r({}, seed, 2);
+    ASSERT_EQ(r.client->create_topic("t"), ErrorCode::NONE);
+    r.cluster.zk_latency = 1ms;
+    const std::vector<std::pair<std::string, std::string>> wanted{
+        {"retention.ms", "1111"}, {"retention.bytes", "2222"}, {"segment.ms", "333333"}, {"max.message.bytes", "4444"}};
+    std::vector<std::unique_ptr<Client>> clients;
+    std::vector<bytes::Shared> requests;
+    for (const auto& [key, value] : wanted) {
+      protocol::IncrementalAlterConfigsRequest in;
+      auto& to = in.resources.emplace_back();
+      to.resource_type = 2;
+      to.resource_name = "t";
+      auto& change = to.configs.emplace_back();
+      change.name = key;
+      change.value = value;
+      clients.push_back(std::make_unique<Client>(r.cluster));
+      requests.push_back(clients.back()->encode(1, in));
+    }
+    r.cluster.run([&]() -> Task<void> {
+      for (std::size_t i = 0; i < clients.size(); ++i) r.cluster.scope.spawn(clients[i]->write(requests[i]));
+      co_return;
+    });
+    for (auto& client : clients) {
+      const auto out = client->receive_as<protocol::IncrementalAlterConfigsResponse>(1);
+      ASSERT_TRUE(out);
+      EXPECT_EQ(out->responses.at(0).error_code, 0);
+    }
+    for (const auto& [key, value] : wanted) EXPECT_EQ(r.describe("t", key).first, value) << key;
+  }
+}
+
+TEST(BrokerData, OneOfManyWhoMakeATopicAtTheSameTimeMakesIt) {
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    SCOPED_TRACE(seed);
+    Running r({{"num.partitions", "2"}}, seed, 2);
+    r.cluster.zk_latency = 1ms;
+    protocol::MetadataRequest in;
+    in.topics.emplace().emplace_back().name = "t";
+    std::vector<std::unique_ptr<Client>> clients;
+    std::vector<bytes::Shared> requests;
+    for (int i = 0; i < 5; ++i) {
+      clients.push_back(std::make_unique<Client>(r.cluster));
+      requests.push_back(clients.back()->encode(12, in));
+    }
+    r.cluster.run([&]() -> Task<void> {
+      for (std::size_t i = 0; i < clients.size(); ++i) r.cluster.scope.spawn(clients[i]->write(requests[i]));
+      co_return;
+    });
+    std::set<Uuid> ids;
+    for (auto& client : clients) {
+      const auto out = client->receive_as<protocol::MetadataResponse>(12);
+      ASSERT_TRUE(out);
+      EXPECT_EQ(code(out->topics.at(0).error_code), ErrorCode::NONE);
+      EXPECT_EQ(out->topics.at(0).partitions.size(), 2U);
+      ids.insert(out->topics.at(0).topic_id);
+    }
+    EXPECT_EQ(ids.size(), 1U);
+  }
+}
+
+TEST(BrokerData, ProducerIdsAskedForAtTheSameTimeDiffer) {
+  Running r({}, 2, 3);
+  r.cluster.zk_latency = 1ms;
+  protocol::InitProducerIdRequest in;
+  in.transactional_id.reset();
   std::vector<std::unique_ptr<Client>> clients;
-  for (const auto& [key, value] : wanted) {
-    protocol::IncrementalAlterConfigsRequest in;
-    auto& to = in.resources.emplace_back();
-    to.resource_type = 2;
-    to.resource_name = "t";
-    auto& change = to.configs.emplace_back();
-    change.name = key;
-    change.value = value;
+  std::vector<bytes::Shared> requests;
+  for (int i = 0; i < 20; ++i) {
     clients.push_back(std::make_unique<Client>(r.cluster));
-    clients.back()->send_behind(clients.back()->encode(1, in));
+    requests.push_back(clients.back()->encode(4, in));
   }
+  r.cluster.run([&]() -> Task<void> {
+    for (std::size_t i = 0; i < clients.size(); ++i) r.cluster.scope.spawn(clients[i]->write(requests[i]));
+    co_return;
+  });
+  std::set<std::int64_t> ids;
   for (auto& client : clients) {
-    const auto out = client->receive_as<protocol::IncrementalAlterConfigsResponse>(1);
+    const auto out = client->receive_as<protocol::InitProducerIdResponse>(4);
     ASSERT_TRUE(out);
-    EXPECT_EQ(out->responses.at(0).error_code, 0);
+    EXPECT_EQ(out->error_code, 0);
+    ids.insert(out->producer_id);
   }
-  for (const auto& [key, value] : wanted) EXPECT_EQ(r.describe("t", key).first, value) << key;
+  EXPECT_EQ(ids.size(), 20U);
 }
 
 TEST(BrokerData, MetricsAreServed) {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,9 @@ class Node {
   controller::Admin* admin = nullptr;           // control shard
   controller::Controller* controller = nullptr;  // control shard
   std::vector<std::unique_ptr<FetchSessions>> fetch_sessions;  // by shard
+  // Configs that requests change at this moment, and those who wait for their turn; control shard.
+  std::set<cluster::ConfigKey> configs_in_edit;
+  std::vector<runtime::Waiter*> config_turns;
 
   const cluster::ImagePtr& image() const { return images->current(); }
   LiveConfigPtr config() const { return std::atomic_load_explicit(&config_, std::memory_order_acquire); }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "broker/broker.h"
+#include "broker/test_slow_zk.h"
 #include "config/broker_config.h"
 #include "metrics/registry.h"
 #include "protocol/frame.h"
@@ -62,7 +63,7 @@ struct Cluster {
     env.connect = [this](zkclient::RealOptions options) -> Result<std::unique_ptr<zkclient::Zk>> {
       auto made = tree->connect(options.session_timeout);
       session_id = made->session_id();
-      return made;
+      return std::make_unique<SlowZk>(std::move(made), zk_latency);
     };
     broker = std::make_unique<Broker>(std::move(env), std::move(layers), std::move(loaded->config));
     Result<> result;
@@ -103,6 +104,7 @@ struct Cluster {
   std::unique_ptr<metrics::Registry> registry;
   std::unique_ptr<Broker> broker;
   std::int64_t session_id = 0;
+  nanoseconds zk_latency{0};  // of each call of the coordination service, each way
 };
 
 // An answer, with the memory its views point into. Without one when the connection ended instead.
@@ -164,6 +166,12 @@ class Client {
       cluster_.scope.spawn(write(bytes));
       co_return;
     });
+  }
+
+  Task<void> write(bytes::Shared bytes) {
+    std::vector<runtime::Chunk> chunks;
+    chunks.push_back({.memory = bytes});
+    co_await socket_->write(std::move(chunks));
   }
 
   // The next answer whole; empty at the end of the stream.
@@ -286,11 +294,6 @@ class Client {
   }
 
  private:
-  Task<void> write(bytes::Shared bytes) {
-    std::vector<runtime::Chunk> chunks;
-    chunks.push_back({.memory = bytes});
-    co_await socket_->write(std::move(chunks));
-  }
   Task<bytes::Shared> read(std::size_t size) {
     auto memory = bytes::Shared::allocate(size);
     std::size_t got = 0;
