@@ -226,6 +226,15 @@ TEST(Broker, TopicsAreCreatedAndDeleted) {
   EXPECT_EQ(r.client->produce("t", 1, Strings{"x"}).error, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
 }
 
+TEST(Broker, TheNameOfADeletedTopicIsFreeAtOnce) {
+  Running r;
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_EQ(r.client->create_topic("t", 2), ErrorCode::NONE);
+    ASSERT_EQ(r.client->produce("t", 1, Strings{"x"}).base_offset, 0);
+    ASSERT_EQ(r.delete_topic("t"), ErrorCode::NONE);
+  }
+}
+
 TEST(Broker, DeletionCanBeForbidden) {
   Running r({{"delete.topic.enable", "false"}});
   ASSERT_EQ(r.client->create_topic("t"), ErrorCode::NONE);

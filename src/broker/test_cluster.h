@@ -104,7 +104,7 @@ struct Cluster {
   std::unique_ptr<metrics::Registry> registry;
   std::unique_ptr<Broker> broker;
   std::int64_t session_id = 0;
-  nanoseconds zk_latency{0};  // of each call of the coordination service, each way
+  nanoseconds zk_latency = milliseconds(1);  // of each call of the coordination service, each way
 };
 
 // An answer, with the memory its views point into. Without one when the connection ended instead.

@@ -277,10 +277,12 @@ Task<std::vector<Result<>>> Admin::delete_topics(std::vector<std::string> topics
 
 Task<Result<>> Admin::wait_deleted(std::string topic, nanoseconds timeout) {
   const auto path = layout::path_of_topic(topic);
+  const auto mark = layout::path_of_deletion(topic);
   const auto until = shard_.clock().mono() + timeout;
   for (;;) {
     auto alarm = std::make_shared<Alarm>(shard_);
     auto there = co_await zk_.exists(path, alarm);
+    if (there && !*there) there = co_await zk_.exists(mark, alarm);  // goes last: until then the name is not free
     if (!there) co_return std::unexpected(to_error(there.error()));
     if (!*there) co_return Result<>();
     const auto left = until - shard_.clock().mono();

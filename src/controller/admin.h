@@ -70,7 +70,8 @@ class Admin {
 
   // Marks them for deletion (/admin/delete_topics/T). UNKNOWN_TOPIC_OR_PARTITION. Marked already: fine.
   Task<std::vector<Result<>>> delete_topics(std::vector<std::string> topics);
-  // Waits until /brokers/topics/T is gone, up to `timeout`: REQUEST_TIMED_OUT (the deletion goes on).
+  // Waits until /brokers/topics/T and its deletion mark are gone, so that the name is free, up to `timeout`:
+  // REQUEST_TIMED_OUT (the deletion goes on).
   Task<Result<>> wait_deleted(std::string topic, nanoseconds timeout);
 
   Task<std::vector<Result<>>> create_partitions(std::vector<NewPartitions> topics, bool validate_only,
