@@ -407,6 +407,7 @@ Task<Result<>> Broker::Impl::start() {
   if (auto done = co_await read_configs(); !done) co_return done;
   if (auto done = co_await replicas->start(); !done) co_return done;
   replicas_started = true;
+  if (!config_changes.empty() && !applying) scope.spawn(apply_config_changes());  // what came while logs were loaded
 
   const auto live = node.config();
   groups = std::make_unique<Groups>(env.shards, *env.pool, *replicas, group_config(live->config),
@@ -449,10 +450,8 @@ Task<Result<>> Broker::Impl::start() {
 Task<void> Broker::Impl::stop() {
   stopping = true;
   if (server) server->stop_accepting();
-  if (http) co_await http->stop();
-  if (groups) co_await groups->stop();  // those who wait in groups are answered before their connections close
-  if (server) co_await server->stop();
-  // Resigning asks the coordination service. Where that is gone too, stopping must not wait for it.
+  // Requests and the controller may be asking the coordination service. Where that is gone, stopping must not wait
+  // for it.
   runtime::Waiter resigned(control);
   runtime::Scope hurry(control);
   bool closed = false;
@@ -463,6 +462,12 @@ Task<void> Broker::Impl::stop() {
     co_await session->close();
   };
   if (session) hurry.spawn(close_late());
+  if (http) co_await http->stop();
+  // Everyone who waits is answered before the connections close.
+  if (groups) co_await groups->stop();
+  co_await images.stop();
+  if (replicas_started) co_await replicas->resign();
+  if (server) co_await server->stop();
   if (controller_started) co_await controller->stop();
   if (follower) co_await follower->stop();
   co_await scope.stop();

@@ -1,6 +1,7 @@
 #include "broker/fetch_session.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 namespace weir::broker {
@@ -9,6 +10,8 @@ namespace {
 // A session that was used within this time is not thrown out for a new one (Kafka's
 // min.incremental.fetch.session.eviction.ms).
 constexpr seconds evict_after{120};
+// Partitions that all sessions of a shard remember together; beyond that clients fetch without a session.
+constexpr std::size_t items_max = 200'000;
 constexpr std::int32_t initial_epoch = 0;
 constexpr std::int32_t final_epoch = -1;
 
@@ -37,6 +40,7 @@ void FetchSessions::put(Session& session, FetchItem item) {
   const auto it = session.index.find(key);
   if (it == session.index.end()) {
     session.items.push_back(std::move(item));
+    ++items_;
     session.index.emplace(std::move(key), std::prev(session.items.end()));
     return;
   }
@@ -45,7 +49,12 @@ void FetchSessions::put(Session& session, FetchItem item) {
   *it->second = std::move(item);
 }
 
-void FetchSessions::erase(std::int32_t id) { sessions_.erase(id); }
+void FetchSessions::erase(std::int32_t id) {
+  const auto found = sessions_.find(id);
+  if (found == sessions_.end()) return;
+  items_ -= found->second->items.size();
+  sessions_.erase(found);
+}
 
 bool FetchSessions::make_room(nanoseconds now) {
   if (sessions_.size() < slots_) return true;
@@ -54,7 +63,7 @@ bool FetchSessions::make_room(nanoseconds now) {
     if (oldest == sessions_.end() || it->second->used < oldest->second->used) oldest = it;
   }
   if (oldest == sessions_.end() || now - oldest->second->used < evict_after) return false;
-  sessions_.erase(oldest);
+  erase(oldest->first);
   return true;
 }
 
@@ -63,11 +72,16 @@ FetchContext FetchSessions::begin(const protocol::FetchRequest& request, std::in
   const bool by_id = version >= 13;
   if (version < 7 || request.session_epoch == final_epoch || request.session_epoch == initial_epoch) {
     if (version >= 7 && request.session_id != 0) erase(request.session_id);
+    std::set<Key> named;
     for (const auto& topic : request.topics) {
-      for (const auto& partition : topic.partitions) context.items.push_back(item_of(topic, partition));
+      for (const auto& partition : topic.partitions) {
+        // Named twice is read once: else a small request could ask for any amount of the same.
+        if (!named.insert(key_of(topic.topic, topic.topic_id, partition.partition)).second) continue;
+        context.items.push_back(item_of(topic, partition));
+      }
     }
     const bool wants_session = version >= 7 && request.session_epoch == initial_epoch && !context.items.empty();
-    if (!wants_session || !make_room(now)) return context;
+    if (!wants_session || !make_room(now) || items_ + context.items.size() > items_max) return context;
     auto session = std::make_unique<Session>();
     do {
       session->id = static_cast<std::int32_t>(random_.next() & 0x7fffffff);
@@ -102,11 +116,17 @@ FetchContext FetchSessions::begin(const protocol::FetchRequest& request, std::in
       const auto it = session.index.find(key_of(topic.topic, topic.topic_id, partition));
       if (it == session.index.end()) continue;
       session.items.erase(it->second);
+      --items_;
       session.index.erase(it);
     }
   }
   for (const auto& topic : request.topics) {
     for (const auto& partition : topic.partitions) put(session, item_of(topic, partition));
+  }
+  if (items_ > items_max) {
+    erase(request.session_id);
+    context.error = ErrorCode::FETCH_SESSION_ID_NOT_FOUND;
+    return context;
   }
   context.items.assign(session.items.begin(), session.items.end());
   if (session.items.empty()) {

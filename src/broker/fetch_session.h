@@ -81,6 +81,7 @@ class FetchSessions {
   void erase(std::int32_t id);
 
   std::size_t slots_;
+  std::size_t items_ = 0;  // of all sessions
   runtime::Random& random_;
   std::unordered_map<std::int32_t, std::unique_ptr<Session>> sessions_;
 };

@@ -3,6 +3,7 @@
 // everybody's, its timers through the shard's.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -99,7 +100,7 @@ class Groups {
 
   runtime::Pool& pool_;
   replica::ReplicaManager& replicas_;
-  std::int32_t partitions_;
+  std::atomic<std::int32_t> partitions_;  // set on the control shard, read on all
   std::vector<std::unique_ptr<Part>> parts_;
 };
 

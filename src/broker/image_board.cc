@@ -38,13 +38,23 @@ Task<void> ImageBoard::change(std::function<void(cluster::ImageBuilder&)> edit) 
   }
 }
 
+Task<void> ImageBoard::stop() {
+  stopped_ = true;
+  for (std::size_t i = 0; i < shards_.size(); ++i) {
+    auto wake = [this, i] {
+      for (auto* waiter : places_[i].waiting) waiter->wake();
+    };
+    co_await runtime::call(*shards_[i], std::move(wake));
+  }
+}
+
 Task<bool> ImageBoard::wait_until(std::function<bool(const cluster::Image&)> holds, nanoseconds timeout) {
   auto& place = here();
   auto& shard = *runtime::Shard::current();
   const auto deadline = shard.clock().mono() + timeout;
   while (!holds(*place.image)) {
     const auto left = deadline - shard.clock().mono();
-    if (left <= nanoseconds(0)) co_return false;
+    if (left <= nanoseconds(0) || stopped_) co_return false;
     runtime::Waiter waiter(shard);
     place.waiting.push_back(&waiter);
     co_await waiter.wait(left);

@@ -25,7 +25,11 @@ class ImageBoard {
   // The same from any thread.
   cluster::ImagePtr latest_anywhere() const { return std::atomic_load_explicit(&shared_, std::memory_order_acquire); }
   // Until `holds` is true of the image or time runs out: whether it was. On any shard.
+  // False at once after stop().
   runtime::Task<bool> wait_until(std::function<bool(const cluster::Image&)> holds, nanoseconds timeout);
+  bool stopped() const { return stopped_; }
+  // Those who wait are told that it will not come. On the owning shard.
+  runtime::Task<void> stop();
 
  private:
   struct Place {
@@ -36,6 +40,7 @@ class ImageBoard {
 
   std::vector<runtime::Shard*> shards_;
   std::vector<Place> places_;
+  std::atomic<bool> stopped_{false};
   cluster::ImagePtr latest_;
   cluster::ImagePtr shared_;  // latest_, for threads that are no shard
 };

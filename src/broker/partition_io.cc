@@ -5,17 +5,9 @@
 #include "base/log.h"
 
 namespace weir::broker {
-namespace {
-
-// Up to here records are copied into memory and leave in one write with the answer's head: a sendfile costs a system
-// call of its own, and does not pay for little.
-constexpr std::uint64_t copied_bytes_max = 64 * KiB;
-
-}  // namespace
-
 runtime::Task<PartitionRead> read_partition(runtime::Pool& pool, std::shared_ptr<replica::Partition> partition,
                                             Offset from, std::uint64_t max_bytes, log::Isolation isolation,
-                                            bool min_one) {
+                                            bool min_one, std::uint64_t copied_bytes_max) {
   PartitionRead out;
   auto& log = partition->log();
   auto read = [&](log::ReadMode mode) { return log.read(from, max_bytes, isolation, min_one, mode); };
@@ -31,7 +23,17 @@ runtime::Task<PartitionRead> read_partition(runtime::Pool& pool, std::shared_ptr
     }
     co_return out;
   }
-  if (slice->length == 0) co_return out;
+  // A batch that does not fit is left out: a client can make nothing of its beginning.
+  if (slice->length == 0 || slice->length < slice->first_batch_size) co_return out;
+  if (isolation == log::Isolation::read_committed) {
+    auto look = [&](log::ReadMode mode) { return log.aborted(from, out.last_stable, mode); };
+    auto aborted = co_await read_warm(pool, std::move(look));
+    if (!aborted) {
+      out.error = aborted.error().error.code;
+      co_return out;
+    }
+    out.aborted = std::move(*aborted);
+  }
   if (slice->length <= copied_bytes_max) {
     auto memory = bytes::Shared::allocate(slice->length);
     auto got = slice->file->read_cached_at(slice->position, memory.mutable_view());
@@ -58,7 +60,6 @@ runtime::Task<PartitionRead> read_partition(runtime::Pool& pool, std::shared_ptr
     out.records.position = slice->position;
     out.records.length = slice->length;
   }
-  partition->counters().bytes_out->add(slice->length);
   co_return out;
 }
 

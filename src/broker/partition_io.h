@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "log/log.h"
 #include "replica/partition.h"
@@ -39,11 +40,14 @@ struct PartitionRead {
   std::int64_t diverging_epoch = -1;  // KIP-595; -1: none
   Offset diverging_end{-1};
   runtime::Chunk records;  // memory for small reads, a range of the file for large ones
+  std::vector<log::AbortedTransaction> aborted;  // for read_committed
+  std::shared_ptr<metrics::Counter> counters;    // of the topic's bytes out, for when the records are sent
 };
 
-// On the partition's shard. `min_one`: the first batch is given whole even when it is larger than `max_bytes`.
+// On the partition's shard. Up to `copied_bytes_max` are copied into memory, more is given as a range of the file.
+// `min_one`: the first batch is given whole even when it is larger than `max_bytes`.
 runtime::Task<PartitionRead> read_partition(runtime::Pool& pool, std::shared_ptr<replica::Partition> partition,
                                             Offset from, std::uint64_t max_bytes, log::Isolation isolation,
-                                            bool min_one);
+                                            bool min_one, std::uint64_t copied_bytes_max);
 
 }  // namespace weir::broker

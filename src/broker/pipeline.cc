@@ -16,17 +16,18 @@ namespace {
 // How many answers are handed to the socket in one write at most.
 constexpr std::size_t answers_in_a_write_max = 16;
 
-// A connection with all its requests in flight looks this often whether it is still wanted.
-constexpr milliseconds full_look{250};
-
 // A connection that comes before the broker is part of the cluster waits this long.
 constexpr seconds start_wait_max{30};
+
+// Memory of answers that wait for a peer to take them; over it the connection is not read.
+constexpr std::uint64_t unsent_bytes_max = 8 * MiB;
 
 struct Slot {
   std::unique_ptr<Request> request;  // until the answer is there
   Response response;
   bool done = false;
   std::size_t size = 0;
+  std::uint64_t unsent = 0;  // memory of the answer
   nanoseconds began{};
   const ApiMetrics* metrics = nullptr;
 };
@@ -40,6 +41,9 @@ class Serving {
   Task<void> run();
 
  private:
+  Task<void> read_requests();
+  // No more is read: too many requests are unanswered, or too many answers unsent.
+  bool full() const { return slots_.size() >= requests_in_flight_max || unsent_bytes_ > unsent_bytes_max; }
   Task<void> answer(Slot& slot);
   Task<Response> respond(Request& request);
   Task<void> write_answers();
@@ -53,10 +57,29 @@ class Serving {
   bool waiting_ = false;
   bool may_go_on_ = true;
   bool writing_ = false;
+  std::uint64_t unsent_bytes_ = 0;  // memory of answers that wait for the socket
   std::deque<std::unique_ptr<Slot>> slots_;
 };
 
 Task<void> Serving::run() {
+  // Who waits is told when the connection ends, also while nobody reads it.
+  connection_.on_close([this] {
+    interrupts_.raise();
+    turn_.wake();
+  });
+  try {
+    co_await read_requests();
+  } catch (const std::exception& e) {
+    WEIR_LOG(error, "the connection from {} failed: {}", connection_.peer().text(), e.what());
+    connection_.close(e.what());
+  }
+  connection_.on_close(nullptr);
+  if (!interrupts_.raised()) interrupts_.raise();
+  co_await scope_.stop();
+  node_.metrics->in_flight.sub(static_cast<std::int64_t>(slots_.size()));
+}
+
+Task<void> Serving::read_requests() {
   while (!connection_.closed()) {
     auto frame = co_await connection_.read_frame();
     if (!frame) break;
@@ -73,18 +96,12 @@ Task<void> Serving::run() {
     node_.metrics->in_flight.add();
     slots_.push_back(std::move(slot));
     scope_.spawn(answer(*slots_.back()));
-    while ((!may_go_on_ || slots_.size() >= requests_in_flight_max) && !connection_.closed()) {
+    while ((!may_go_on_ || full()) && !connection_.closed()) {
       waiting_ = true;
-      if (may_go_on_) {
-        co_await turn_.wait(full_look);  // nobody reads, so nobody says that the connection was closed
-      } else {
-        co_await turn_.wait();
-      }
+      co_await turn_.wait();
       waiting_ = false;
     }
   }
-  interrupts_.raise();
-  co_await scope_.stop();
 }
 
 void Serving::bad(std::string_view what) {
@@ -135,8 +152,16 @@ Task<void> Serving::answer(Slot& slot) {
                                        slot.response.reason);
   }
   slot.request.reset();  // the frame's memory goes back
+  for (const auto& chunk : slot.response.chunks) slot.unsent += chunk.memory.size();
+  unsent_bytes_ += slot.unsent;
   slot.done = true;
-  if (!writing_) co_await write_answers();
+  if (writing_) co_return;
+  try {
+    co_await write_answers();
+  } catch (const std::exception& e) {
+    writing_ = false;
+    bad(e.what());
+  }
 }
 
 Task<void> Serving::write_answers() {
@@ -166,6 +191,7 @@ Task<void> Serving::write_answers() {
     if (!chunks.empty() && !connection_.closed()) co_await connection_.write(std::move(chunks));
     const auto now = connection_.shard().clock().mono();
     for (auto& slot : taken) {
+      unsent_bytes_ -= slot->unsent;
       connection_.unmute();
       node_.metrics->in_flight.sub();
       if (slot->metrics == nullptr) continue;

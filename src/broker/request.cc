@@ -1,11 +1,18 @@
 #include "broker/request.h"
 
 #include <algorithm>
+#include <stdexcept>
 #include <utility>
 
 #include "base/check.h"
 
 namespace weir::broker {
+namespace {
+
+// Over this a request is not answered and its connection closed: it asks for more than a client can take.
+constexpr std::uint64_t answer_bytes_max = 512 * MiB;
+
+}  // namespace
 
 Interrupts::Handle::Handle(Interrupts& all, std::function<void()> call) : all_(all), call_(std::move(call)) {
   if (all_.raised_) {
@@ -26,6 +33,8 @@ Request::Started Request::start(std::int16_t version, protocol::Size body) const
   protocol::ResponseHeader header{.correlation_id = header_.correlation_id};
   const auto key = header_.request_api_key;
   const auto head = protocol::response_header_size(header, key, version);
+  // A frame's length is an int32; no answer of ours comes near it.
+  if (4 + head.buffer + body.total() > answer_bytes_max) throw std::length_error("the answer would be too large");
   Started started{bytes::Shared::allocate(4 + head.buffer + body.buffer), 4 + head.buffer};
   bytes::Writer out(started.memory.mutable_view());
   out.i32(static_cast<std::int32_t>(head.buffer + body.total()));

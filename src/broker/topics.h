@@ -12,6 +12,9 @@ namespace weir::broker {
 
 using runtime::Task;
 
+// More partitions are not made by one request (Kafka's own limit with KRaft): each takes memory before it exists.
+inline constexpr std::int32_t partitions_in_a_call_max = 10'000;
+
 // Whether every partition of the topic has a leader in this image.
 bool has_leaders(const cluster::Image& image, std::string_view topic);
 

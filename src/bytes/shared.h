@@ -57,6 +57,7 @@ class Shared {
   }
   // The Shared of a view that points into this memory.
   Shared sub(Bytes inside) const {
+    if (inside.empty()) return {};
     WEIR_CHECK(inside.data() >= data_ && inside.data() + inside.size() <= data_ + size_,
                "the view points into this memory");
     return Shared(owner_, data_ + (inside.data() - data_), inside.size());

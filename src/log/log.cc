@@ -59,6 +59,16 @@ Log::~Log() = default;
 
 // ---- appending
 
+namespace {
+
+// A compressed batch is walked on the event loop: what one may unpack to is bounded, so that a small batch of much
+// cannot hold it up for seconds.
+std::uint64_t unpacked_bytes_max(std::int32_t message_bytes_max) {
+  return std::max<std::uint64_t>(128 * MiB, 128 * static_cast<std::uint64_t>(std::max(message_bytes_max, 0)));
+}
+
+}  // namespace
+
 std::expected<Appended, record::Rejection> Log::append_as_leader(bytes::Shared records, LeaderEpoch epoch,
                                                                  TimestampMs now, record::Origin origin) {
   if (auto fine = usable(); !fine) return std::unexpected(rejection(fine.error()));
@@ -73,7 +83,8 @@ std::expected<Appended, record::Rejection> Log::append_as_leader(bytes::Shared r
                                         .compacted = config_.cleanup_compact,
                                         .compression = config_.compression,
                                         .compression_level = config_.compression_level,
-                                        .batch_bytes_max = config_.max_message_bytes};
+                                        .batch_bytes_max = config_.max_message_bytes,
+                                        .unpacked_bytes_max = unpacked_bytes_max(config_.max_message_bytes)};
   auto valid = record::validate(std::move(records), options);
   if (!valid) return std::unexpected(std::move(valid.error()));
 

@@ -312,6 +312,16 @@ void Connection::close(std::string_view reason) {
   if (idle_timer_ != 0) shard_.cancel(std::exchange(idle_timer_, 0));
   memory_wait_.cancel();
   transport_->close();
+  if (on_close_) {
+    shard_.post([self = shared_from_this()] {
+      if (self->on_close_) std::exchange(self->on_close_, nullptr)();
+    });
+  }
+}
+
+void Connection::on_close(std::function<void()> hook) {
+  on_close_ = std::move(hook);
+  if (closed_ && on_close_) std::exchange(on_close_, nullptr)();
 }
 
 runtime::Task<void> Connection::finish() {

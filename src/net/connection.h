@@ -102,6 +102,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Ends everything that waits. At any time, more than once. `reason` is for the log at debug level.
   void close(std::string_view reason = {});
   bool closed() const { return closed_; }
+  // Called once, from the shard's loop, when the connection has been closed from whichever side; at once when it is
+  // closed already. One hook; an empty function takes it away.
+  void on_close(std::function<void()> hook);
 
   runtime::Shard& shard() { return shard_; }
   Transport& transport() { return *transport_; }
@@ -151,6 +154,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::size_t ahead_end_ = 0;
 
   bool closed_ = false;
+  std::function<void()> on_close_;
   bool idle_closed_ = false;
   bool reading_ = false;
   int muted_ = 0;

@@ -382,6 +382,15 @@ Task<void> ReplicaManager::close_part(Part& part) {
   co_await part.scope.stop();
 }
 
+Task<void> ReplicaManager::resign() {
+  for (auto& part : parts_) {
+    auto leave = [&part] {
+      for (auto& [id, partition] : part->partitions) partition->leave();
+    };
+    co_await call(part->shard, std::move(leave));
+  }
+}
+
 Task<void> ReplicaManager::stop() {
   stopping_ = true;
   if (checkpoint_bell_) {

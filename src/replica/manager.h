@@ -76,6 +76,8 @@ class ReplicaManager {
   Result<> claim(BrokerId self, const std::string& cluster_id);
   // Loads all logs (in the pool) and starts upkeep. On a shard.
   runtime::Task<Result<>> start();
+  // No partition leads any more: everyone who waits for records or commits is answered. Before stop(). On a shard.
+  runtime::Task<void> resign();
   // Ends upkeep, closes the logs, writes checkpoints and clean-shutdown marks. On a shard. No calls after it.
   runtime::Task<void> stop();
 

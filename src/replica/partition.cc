@@ -84,6 +84,7 @@ std::expected<log::Appended, record::Rejection> Partition::append(bytes::Shared 
       counters_.messages_in->add(static_cast<std::uint64_t>(appended->count));
       counters_.bytes_in->add(appended->size);
     }
+    if (log_->unflushed_messages() >= log_->config().flush_messages) hold_until_ = log_->log_end();
     flush_if_due();
     advance();
   }
@@ -92,19 +93,24 @@ std::expected<log::Appended, record::Rejection> Partition::append(bytes::Shared 
 
 void Partition::advance() {
   if (role_ != Role::leader) return;
-  // Only this broker in sync: what is in the log is committed, unless a flush was asked for that has not ended.
+  // Only this broker in sync: what is in the log is committed, unless flush.messages asks for a flush first.
   if (leadership_.isr.size() != 1 || leadership_.isr.front() != self_) return;
   Offset to = log_->log_end();
-  if (flush_wanted_ > log_->recovery_point()) to = std::max(log_->high_watermark(), log_->recovery_point());
+  if (hold_until_ > log_->recovery_point()) to = std::max(log_->high_watermark(), log_->recovery_point());
   if (log_->advance_high_watermark(to)) {
     wake_commits();
     signal_data();
   }
 }
 
+bool Partition::met(const Commit& commit) const {
+  if (!commit.flush_only) return log_->high_watermark() > commit.last;
+  return hold_until_ <= commit.last || log_->recovery_point() > commit.last;
+}
+
 void Partition::wake_commits() {
   for (const auto& commit : commits_) {
-    if (role_ != Role::leader || log_->high_watermark() > commit.last) commit.waiter->wake();
+    if (role_ != Role::leader || met(commit)) commit.waiter->wake();
   }
 }
 
@@ -132,21 +138,28 @@ void Partition::on_data(std::weak_ptr<DataWait> wait) {
   data_waits_.push_back(std::move(wait));
 }
 
-Task<Result<>> Partition::committed(Offset last, nanoseconds timeout) {
-  if (role_ == Role::leader && log_->high_watermark() <= last && !log_->failed()) {
+Task<Result<>> Partition::wait_for(Commit commit, nanoseconds timeout) {
+  if (role_ == Role::leader && !met(commit) && !log_->failed()) {
     const auto self = shared_from_this();
     runtime::Waiter waiter(shard_);
-    commits_.push_back(Commit{last, &waiter});
+    commit.waiter = &waiter;
+    commits_.push_back(commit);
     const bool woken = co_await waiter.wait(timeout);
     std::erase_if(commits_, [&](const Commit& c) { return c.waiter == &waiter; });
-    if (!woken && role_ == Role::leader && log_->high_watermark() <= last) {
+    if (!woken && role_ == Role::leader && !met(commit)) {
       co_return fail(log_->failed() ? ErrorCode::KAFKA_STORAGE_ERROR : ErrorCode::REQUEST_TIMED_OUT);
     }
   }
   if (role_ != Role::leader) co_return fail(ErrorCode::NOT_LEADER_OR_FOLLOWER);
-  if (log_->high_watermark() <= last) co_return fail(ErrorCode::KAFKA_STORAGE_ERROR, "the disk failed");
+  if (!met(commit)) co_return fail(ErrorCode::KAFKA_STORAGE_ERROR, "the disk failed");
   co_return Result<>{};
 }
+
+Task<Result<>> Partition::committed(Offset last, nanoseconds timeout) {
+  return wait_for({last, false, nullptr}, timeout);
+}
+
+Task<Result<>> Partition::flushed(Offset last, nanoseconds timeout) { return wait_for({last, true, nullptr}, timeout); }
 
 void Partition::flush_if_due() {
   if (gone_ || log_->failed() || !log_->flush_due(now())) return;
@@ -178,6 +191,7 @@ Task<void> Partition::flush_loop() {
     }
     log_->finish_flush(*work, now());
     advance();
+    wake_commits();
   }
   flushing_ = false;
   if (log_->failed()) {

@@ -92,6 +92,10 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // NOT_LEADER_OR_FOLLOWER when leadership ends meanwhile.
   runtime::Task<Result<>> committed(Offset last, nanoseconds timeout);
 
+  // Until `last` is on the disk, where flush.messages says that nothing is acknowledged before (acks=1). At once when
+  // it does not.
+  runtime::Task<Result<>> flushed(Offset last, nanoseconds timeout);
+
   Offset high_watermark() const { return log_->high_watermark(); }
 
   // Signals `wait` once when records become visible, or the role changes.
@@ -109,8 +113,11 @@ class Partition : public std::enable_shared_from_this<Partition> {
  private:
   struct Commit {
     Offset last;
+    bool flush_only;
     runtime::Waiter* waiter;
   };
+  bool met(const Commit& commit) const;
+  runtime::Task<Result<>> wait_for(Commit commit, nanoseconds timeout);
   runtime::Task<void> flush_loop();
   void advance();
   void wake_commits();
@@ -132,7 +139,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   bool gone_ = false;
 
   bool flushing_ = false;
-  Offset flush_wanted_{0};  // up to here a flush was asked for; commits wait for it
+  Offset flush_wanted_{0};  // up to here a flush was asked for
+  Offset hold_until_{0};    // and up to here nothing is acknowledged or shown before it is flushed (flush.messages)
   std::vector<Commit> commits_;
   std::vector<std::weak_ptr<DataWait>> data_waits_;
   std::size_t prune_at_ = 16;

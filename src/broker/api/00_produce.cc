@@ -25,8 +25,8 @@ struct Item {
   std::string_view topic;
   PartitionId partition;
   bytes::Shared records;
-  // The result:
-  Error error{ErrorCode::NONE, {}};
+  // The result; an error until the records are in the log.
+  Error error{ErrorCode::UNKNOWN_SERVER_ERROR, {}};
   std::vector<record::RecordError> record_errors;
   log::Appended appended;
   std::shared_ptr<replica::Partition> in;
@@ -53,6 +53,7 @@ void append(Node& node, Item& item, std::int16_t acks) {
     item.record_errors = std::move(appended.error().records);
     return;
   }
+  item.error.code = ErrorCode::NONE;
   item.appended = *appended;
   item.in = partition;
 }
@@ -60,13 +61,21 @@ void append(Node& node, Item& item, std::int16_t acks) {
 // On the owner: append all, then wait until all are committed where the producer asked for that.
 Task<void> append_share(Node& node, const Share& share, std::int16_t acks, nanoseconds timeout) {
   for (auto* item : share.items) append(node, *item, acks);
-  if (acks != -1) co_return;
+  if (acks == 0) co_return;
+  const auto deadline = share.owner->clock().mono() + timeout;
   for (auto* item : share.items) {
     if (item->error.code != ErrorCode::NONE) continue;
     if (item->in->high_watermark() > item->appended.last_offset) continue;
-    auto done = co_await item->in->committed(item->appended.last_offset, timeout);
+    const auto left = std::max(deadline - share.owner->clock().mono(), nanoseconds(0));
+    auto done = acks == -1 ? co_await item->in->committed(item->appended.last_offset, left)
+                           : co_await item->in->flushed(item->appended.last_offset, left);
     if (!done) item->error = std::move(done.error());
   }
+}
+
+Task<void> ask_owner(Node& node, const Share& share, std::int16_t acks, nanoseconds timeout) {
+  auto work = [&node, &share, acks, timeout] { return append_share(node, share, acks, timeout); };
+  co_await runtime::call(*share.owner, std::move(work));
 }
 
 void fill(protocol::ProduceResponse::PartitionProduceResponse& out, const Item& item) {
@@ -113,6 +122,10 @@ Task<Response> produce(Request& request) {
         item.error = {ErrorCode::INVALID_TOPIC_EXCEPTION, fmt::format("{} is an internal topic", topic.name)};
         continue;
       }
+      if (data.records.null || data.records.view.empty()) {
+        item.error = {ErrorCode::INVALID_RECORD, "there are no records for the partition"};
+        continue;
+      }
       if (auto fine = record::check_produce(data.records.view, version); !fine) {
         item.error = std::move(fine.error());
         continue;
@@ -125,24 +138,12 @@ Task<Response> produce(Request& request) {
     }
   }
 
+  // All shards are asked before anything waits; then the connection's next request may begin: calls keep their order.
   const auto timeout = milliseconds(std::max(in.timeout_ms, 0));
-  if (shares.size() == 1 && shares.front().owner->here()) {
-    auto& share = shares.front();
-    for (auto* item : share.items) append(node, *item, in.acks);
-    request.go_on();
-    if (in.acks == -1) {
-      for (auto* item : share.items) {
-        if (item->error.code != ErrorCode::NONE || item->in->high_watermark() > item->appended.last_offset) continue;
-        auto done = co_await item->in->committed(item->appended.last_offset, timeout);
-        if (!done) item->error = std::move(done.error());
-      }
-    }
-  } else {
-    for (const auto& share : shares) {
-      auto work = [&node, &share, acks = in.acks, timeout] { return append_share(node, share, acks, timeout); };
-      co_await runtime::call(*share.owner, std::move(work));
-    }
-  }
+  runtime::Scope appending(request.shard());
+  for (const auto& share : shares) appending.spawn(ask_owner(node, share, in.acks, timeout));
+  request.go_on();
+  co_await appending.stop();
 
   if (in.acks == 0) {
     // The producer hears nothing of errors but by losing its connection, which makes it look for the leader.

@@ -22,16 +22,24 @@ namespace {
 
 using replica::DataWait;
 
+// Records of one partition up to this size are copied into memory, and of one answer so many.
+constexpr std::uint64_t copied_slice_max = 64 * KiB;
+constexpr std::uint64_t copied_bytes_max = 1 * MiB;
+// A long poll ends after this time at the latest; the client asks again.
+constexpr milliseconds wait_max{60'000};
+
 // A fetch being answered.
 struct Fetching {
   Request& request;
   Node& node;
   FetchContext context;
   log::Isolation isolation = log::Isolation::high_watermark;
-  bool replica = false;
+  bool replica = false;  // a follower asks
+  BrokerId replica_id = no_broker;
   std::uint64_t max_bytes = 0;
   std::vector<PartitionRead> results;
   std::uint64_t size = 0;  // of the records found
+  std::uint64_t copied = 0;  // of them, those in memory
   bool answer_now = false;  // an error: no waiting
 };
 
@@ -81,7 +89,10 @@ Task<void> read_share(Fetching& fetching, const std::vector<std::size_t>& share,
       fetching.answer_now = true;
       continue;
     }
-    if (auto leads = partition->check_leader(item.current_epoch); !leads) {
+    const auto& replicas = partition->leadership().replicas;
+    const bool stranger = fetching.replica && std::ranges::find(replicas, fetching.replica_id) == replicas.end();
+    auto leads = stranger ? Result<>(fail(ErrorCode::NOT_LEADER_OR_FOLLOWER)) : partition->check_leader(item.current_epoch);
+    if (!leads) {
       result.error = leads.error().code;
       fetching.answer_now = true;
       continue;
@@ -101,15 +112,21 @@ Task<void> read_share(Fetching& fetching, const std::vector<std::size_t>& share,
     }
     const auto left = fetching.max_bytes > fetching.size ? fetching.max_bytes - fetching.size : 0;
     const auto limit = std::min<std::uint64_t>(static_cast<std::uint64_t>(std::max(item.max_bytes, 0)), left);
+    // Little is copied and leaves in one write with the answer's head: a sendfile costs a system call of its own.
+    const bool copies = fetching.copied + copied_slice_max <= copied_bytes_max;
     result = co_await read_partition(*fetching.node.pool, partition, item.offset, limit, fetching.isolation,
-                                     fetching.size == 0);
+                                     fetching.size == 0, copies ? copied_slice_max : 0);
     fetching.size += result.records.size();
+    fetching.copied += result.records.memory.size();
+    result.counters = partition->counters().bytes_out;
     if (result.error != ErrorCode::NONE) fetching.answer_now = true;
   }
 }
 
+// Looks again from the start: what was found before is let go.
 Task<void> read_all(Fetching& fetching, const Shares& shares, std::shared_ptr<DataWait> wait) {
   fetching.size = 0;
+  fetching.copied = 0;
   for (const auto& [owner, share] : shares) {
     auto work = [&fetching, &share, wait]() { return read_share(fetching, share, wait); };
     co_await runtime::call(*owner, std::move(work));
@@ -149,8 +166,17 @@ Response answer(Fetching& fetching) {
       data.diverging_epoch.epoch = static_cast<std::int32_t>(result.diverging_epoch);
       data.diverging_epoch.end_offset = result.diverging_end.value;
     }
-    if (fetching.isolation != log::Isolation::read_committed) data.aborted_transactions.reset();
+    if (fetching.isolation == log::Isolation::read_committed) {
+      for (const auto& each : result.aborted) {
+        auto& aborted = data.aborted_transactions->emplace_back();
+        aborted.producer_id = each.producer.value;
+        aborted.first_offset = each.first.value;
+      }
+    } else {
+      data.aborted_transactions.reset();
+    }
     if (has_records) {
+      if (result.counters) result.counters->add(result.records.size());
       data.records = protocol::Records::outside(chunks.size(), result.records.size());
       chunks.push_back(std::move(result.records));
     } else {
@@ -175,11 +201,12 @@ Task<Response> fetch(Request& request) {
   }
   const auto replica_id = request.version() >= 15 ? in.replica_state.replica_id : in.replica_id;
   fetching.replica = replica_id >= 0;
+  fetching.replica_id = BrokerId{replica_id};
   fetching.isolation = fetching.replica        ? log::Isolation::log_end
                        : in.isolation_level == 1 ? log::Isolation::read_committed
                                                  : log::Isolation::high_watermark;
-  // A consumer cannot ask for more than the broker gives in one answer (fetch.max.bytes, KIP-541).
-  const auto limit = fetching.replica ? in.max_bytes : std::min(in.max_bytes, node.config()->config.fetch_max_bytes);
+  // Nobody gets more than the broker gives in one answer (fetch.max.bytes, KIP-541).
+  const auto limit = std::min(in.max_bytes, node.config()->config.fetch_max_bytes);
   fetching.max_bytes = static_cast<std::uint64_t>(std::max(limit, 0));
   fetching.results.resize(fetching.context.items.size());
   resolve_ids(fetching);
@@ -188,7 +215,7 @@ Task<Response> fetch(Request& request) {
   co_await read_all(fetching, shares, nullptr);
   const auto enough = static_cast<std::uint64_t>(std::max(in.min_bytes, 0));
   if (fetching.size < enough && !fetching.answer_now && in.max_wait_ms > 0 && !shares.empty()) {
-    const auto deadline = clock.mono() + milliseconds(in.max_wait_ms);
+    const auto deadline = clock.mono() + std::min(milliseconds(in.max_wait_ms), wait_max);
     const auto wait = std::make_shared<DataWait>(request.shard());
     Interrupts::Handle interrupt(request.interrupts(), [wait] { wait->signal(); });
     request.go_on();

@@ -3,6 +3,7 @@
 //   8 earliest local, 9 latest tiered offset (KIP-405): there is no tier here, so the first is the earliest and the
 //   second none
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -21,7 +22,7 @@ constexpr std::int64_t latest_tiered = -5;
 // On the partition's shard.
 Task<protocol::ListOffsetsResponse::ListOffsetsPartitionResponse> lookup(
     Node& node, std::string_view topic, protocol::ListOffsetsRequest::ListOffsetsPartition asked,
-    log::Isolation isolation) {
+    log::Isolation isolation, std::int32_t replica) {
   protocol::ListOffsetsResponse::ListOffsetsPartitionResponse out;
   out.partition_index = asked.partition_index;
   const auto partition = node.replicas->find(topic, PartitionId{asked.partition_index});
@@ -34,6 +35,11 @@ Task<protocol::ListOffsetsResponse::ListOffsetsPartitionResponse> lookup(
     co_return out;
   }
   if (asked.timestamp == latest_tiered) co_return out;
+  // Only a replica of the partition may look beyond the high watermark.
+  const auto& replicas = partition->leadership().replicas;
+  if (isolation == log::Isolation::log_end && std::ranges::find(replicas, BrokerId{replica}) == replicas.end()) {
+    isolation = log::Isolation::high_watermark;
+  }
   auto read = [&](log::ReadMode mode) {
     return partition->log().offset_for_timestamp(asked.timestamp, isolation, mode);
   };
@@ -64,7 +70,7 @@ Task<Response> list_offsets(Request& request) {
     auto& to = out.topics.emplace_back();
     to.name = topic.name;
     for (const auto& asked : topic.partitions) {
-      auto work = [&] { return lookup(node, topic.name, asked, isolation); };
+      auto work = [&] { return lookup(node, topic.name, asked, isolation, in.replica_id); };
       auto& owner = node.replicas->shard_of(topic.name, PartitionId{asked.partition_index});
       to.partitions.push_back(co_await runtime::call(owner, std::move(work)));
     }

@@ -5,6 +5,7 @@
 // client need not ask again.
 
 #include <algorithm>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -90,7 +91,9 @@ Task<Response> metadata(Request& request) {
     image->each_topic([&](const cluster::TopicPtr& topic) { topics.push_back(topic); });
     std::ranges::sort(topics, {}, &cluster::Topic::name);
   } else {
+    std::set<std::pair<std::string_view, Uuid>> named;  // a topic named twice is answered once
     for (const auto& asked : *in.topics) {
+      if (!named.emplace(asked.name.value_or(""), asked.topic_id).second) continue;
       const bool by_id = !asked.name && !asked.topic_id.is_zero();
       auto topic = by_id ? image->topic(asked.topic_id) : asked.name ? image->topic(*asked.name) : nullptr;
       if (topic && topic->partitions.size() > 0) {

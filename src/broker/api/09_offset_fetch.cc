@@ -2,6 +2,8 @@
 //   2 all topics; the group's error   5 leader epochs   6 flexible   7 stable offsets only (KIP-447)
 //   8 several groups (KIP-709)   9 members of KIP-848
 
+#include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -16,7 +18,10 @@ namespace weir::broker::api {
 Task<Response> offset_fetch(Request& request) {
   protocol::OffsetFetchRequest in;
   if (!request.read(in)) co_return Response::malformed();
-  const auto requests = coordinator::group::from_wire(in, request.version());
+  auto requests = coordinator::group::from_wire(in, request.version());
+  // A group named twice is answered once: all its offsets may be asked for in a few bytes.
+  std::set<std::string> named;
+  std::erase_if(requests, [&named](const auto& each) { return !named.insert(each.group).second; });
   std::vector<coordinator::group::FetchOffsetsResponse> responses;
   for (const auto& each : requests) {
     auto fetch = [&each](coordinator::CoordinatorRuntime& runtime, coordinator::Now) { return runtime.fetch_offsets(each); };

@@ -2,6 +2,7 @@
 //   3 authorized operations   4 static members   5 flexible
 
 #include <deque>
+#include <set>
 #include <string>
 #include <utility>
 #include <variant>
@@ -22,7 +23,9 @@ Task<Response> describe_groups(Request& request) {
   // What the answer views: neither may move once it is there.
   std::deque<coordinator::group::DescribeResponse> described;
   std::deque<std::string> messages;
+  std::set<std::string_view> named;  // a group named twice is answered once
   for (const auto group : in.groups) {
+    if (!named.insert(group).second) continue;
     auto describe = [group](coordinator::CoordinatorRuntime& runtime, coordinator::Now) {
       return runtime.describe(std::string(group));
     };

@@ -23,6 +23,10 @@ Result<controller::NewTopic> wanted(const protocol::CreateTopicsRequest::Creatab
   topic.name = std::string(from.name);
   topic.partitions = from.num_partitions;
   topic.replication_factor = from.replication_factor;
+  if (topic.partitions > partitions_in_a_call_max) {
+    return fail(ErrorCode::INVALID_PARTITIONS, fmt::format("{} partitions are more than the {} that one request may make",
+                                                           topic.partitions, partitions_in_a_call_max));
+  }
   for (const auto& assignment : from.assignments) {
     auto& brokers = topic.assignment[PartitionId{assignment.partition_index}];
     for (const auto id : assignment.broker_ids) brokers.push_back(BrokerId{id});

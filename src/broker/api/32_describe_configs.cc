@@ -2,7 +2,7 @@
 //   1 sources and synonyms   3 types and documentation   4 flexible
 
 #include <algorithm>
-#include <charconv>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -72,7 +72,9 @@ Task<Response> describe_configs(Request& request) {
   if (!request.read(in)) co_return Response::malformed();
   Out out;
   Texts texts;
+  std::set<std::pair<std::int8_t, std::string_view>> named;  // a resource named twice is answered once
   for (const auto& resource : in.resources) {
+    if (!named.emplace(resource.resource_type, resource.resource_name).second) continue;
     auto& to = out.results.emplace_back();
     to.resource_type = resource.resource_type;
     to.resource_name = resource.resource_name;

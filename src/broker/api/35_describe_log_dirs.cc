@@ -2,7 +2,7 @@
 //   2 flexible   3 top-level error   4 total and usable bytes of the volume
 
 #include <algorithm>
-#include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,11 +16,15 @@
 namespace weir::broker::api {
 namespace {
 
-bool asked(const protocol::DescribeLogDirsRequest& in, const TopicPartition& tp) {
-  if (!in.topics) return true;
-  return std::ranges::any_of(*in.topics, [&](const auto& topic) {
-    return topic.topic == tp.topic && std::ranges::find(topic.partitions, tp.partition.value) != topic.partitions.end();
-  });
+using Named = std::set<std::pair<std::string_view, std::int32_t>>;
+
+Named named_by(const protocol::DescribeLogDirsRequest& in) {
+  Named named;
+  if (!in.topics) return named;
+  for (const auto& topic : *in.topics) {
+    for (const auto partition : topic.partitions) named.emplace(topic.topic, partition);
+  }
+  return named;
 }
 
 }  // namespace
@@ -30,6 +34,7 @@ Task<Response> describe_log_dirs(Request& request) {
   if (!request.read(in)) co_return Response::malformed();
   auto& node = request.node();
   auto all = co_await node.replicas->view();
+  const auto named = named_by(in);
   std::ranges::sort(all, {}, &replica::PartitionView::partition);
   protocol::DescribeLogDirsResponse out;
   for (const auto& directory : node.replicas->directories()) {
@@ -38,7 +43,8 @@ Task<Response> describe_log_dirs(Request& request) {
     auto ask = [&directory] { return directory->free_bytes(); };
     if (auto free = co_await node.pool->run(std::move(ask))) to.usable_bytes = static_cast<std::int64_t>(*free);
     for (const auto& view : all) {
-      if (view.directory != directory->path() || !asked(in, view.partition)) continue;
+      if (view.directory != directory->path()) continue;
+      if (in.topics && !named.contains({view.partition.topic, view.partition.partition.value})) continue;
       if (to.topics.empty() || to.topics.back().name != view.partition.topic) {
         to.topics.emplace_back().name = view.partition.topic;
       }

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/log.h"
 #include "broker/api/handlers.h"
 #include "broker/node.h"
 #include "broker/texts.h"
@@ -31,7 +32,20 @@ Task<Response> create_partitions(Request& request) {
   if (!request.read(in)) co_return Response::malformed();
   auto& node = request.node();
   std::vector<controller::NewPartitions> topics;
-  for (const auto& from : in.topics) {
+  const auto image = node.image();
+  std::vector<std::size_t> places;  // of the topics that are not refused here
+  std::vector<Result<>> results(in.topics.size());
+  for (std::size_t i = 0; i < in.topics.size(); ++i) {
+    const auto& from = in.topics[i];
+    const auto now = image->topic(from.name);
+    const auto has = now ? static_cast<std::int64_t>(now->partitions.size()) : 0;
+    if (from.count - has > partitions_in_a_call_max) {
+      results[i] = fail(ErrorCode::INVALID_PARTITIONS, fmt::format("{} more partitions are more than the {} that one "
+                                                                   "request may make",
+                                                                   from.count - has, partitions_in_a_call_max));
+      continue;
+    }
+    places.push_back(i);
     auto& topic = topics.emplace_back();
     topic.topic = std::string(from.name);
     topic.count = from.count;
@@ -43,7 +57,8 @@ Task<Response> create_partitions(Request& request) {
     }
   }
   auto work = [&] { return create_here(node, std::move(topics), in.validate_only); };
-  auto results = co_await runtime::call(*node.control, std::move(work));
+  auto made = co_await runtime::call(*node.control, std::move(work));
+  for (std::size_t i = 0; i < places.size(); ++i) results[places[i]] = std::move(made[i]);
   protocol::CreatePartitionsResponse out;
   Texts texts;
   const auto deadline = node.clock->mono() + milliseconds(std::max(in.timeout_ms, 0));

@@ -11,7 +11,7 @@ namespace {
 constexpr std::array<ApiRow, 27> rows{{
     {0, 0, 11, api::produce},
     {1, 4, 17, api::fetch},
-    {2, 0, 9, api::list_offsets},
+    {2, 1, 9, api::list_offsets},
     {3, 0, 12, api::metadata},
     {8, 0, 9, api::offset_commit},
     {9, 0, 9, api::offset_fetch},
