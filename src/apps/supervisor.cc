@@ -81,7 +81,7 @@ Supervisor::Supervisor(std::vector<ChildSpec> children, SupervisorHooks hooks) :
   sigset_t set;
   sigemptyset(&set);
   for (int s : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) {
-    struct sigaction now {};
+    struct sigaction now{};
     // Under nohup a hang-up stays ignored.
     if (s == SIGHUP && sigaction(s, nullptr, &now) == 0 && now.sa_handler == SIG_IGN) continue;
     sigaddset(&set, s);

@@ -10,9 +10,9 @@ namespace weir {
 }  // namespace weir
 
 // WEIR_CHECK(offset >= start, "an append cannot go back").
-#define WEIR_CHECK(condition, why)                                             \
-  do {                                                                         \
-    if (!(condition)) [[unlikely]] {                                           \
-      ::weir::check_failed(__FILE__, __LINE__, #condition, why);               \
-    }                                                                          \
+#define WEIR_CHECK(condition, why)                               \
+  do {                                                           \
+    if (!(condition)) [[unlikely]] {                             \
+      ::weir::check_failed(__FILE__, __LINE__, #condition, why); \
+    }                                                            \
   } while (false)

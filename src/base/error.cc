@@ -5,8 +5,7 @@ namespace weir {
 std::string_view name(ErrorCode code) {
   switch (code) {
 #define WEIR_X(name, number, retriable) \
-  case ErrorCode::name:                 \
-    return #name;
+  case ErrorCode::name: return #name;
     WEIR_KAFKA_ERRORS(WEIR_X)
 #undef WEIR_X
   }
@@ -16,8 +15,7 @@ std::string_view name(ErrorCode code) {
 bool retriable(ErrorCode code) {
   switch (code) {
 #define WEIR_X(name, number, retriable) \
-  case ErrorCode::name:                 \
-    return retriable;
+  case ErrorCode::name: return retriable;
     WEIR_KAFKA_ERRORS(WEIR_X)
 #undef WEIR_X
   }

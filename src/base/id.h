@@ -22,12 +22,12 @@ struct Strong {
   friend constexpr auto operator<=>(Strong, Strong) = default;
 };
 
-using BrokerId = Strong<struct BrokerIdTag, std::int32_t>;              // broker.id; -1 is "no broker"
-using PartitionId = Strong<struct PartitionIdTag, std::int32_t>;        // index of a partition in its topic
-using LeaderEpoch = Strong<struct LeaderEpochTag, std::int32_t>;        // KIP-101; -1 is "unknown"
+using BrokerId = Strong<struct BrokerIdTag, std::int32_t>;                // broker.id; -1 is "no broker"
+using PartitionId = Strong<struct PartitionIdTag, std::int32_t>;          // index of a partition in its topic
+using LeaderEpoch = Strong<struct LeaderEpochTag, std::int32_t>;          // KIP-101; -1 is "unknown"
 using ControllerEpoch = Strong<struct ControllerEpochTag, std::int32_t>;  // /controller_epoch
-using BrokerEpoch = Strong<struct BrokerEpochTag, std::int64_t>;        // czxid of /brokers/ids/N (KIP-380); -1 unknown
-using ProducerId = Strong<struct ProducerIdTag, std::int64_t>;          // KIP-98; -1 is "none"
+using BrokerEpoch = Strong<struct BrokerEpochTag, std::int64_t>;  // czxid of /brokers/ids/N (KIP-380); -1 unknown
+using ProducerId = Strong<struct ProducerIdTag, std::int64_t>;    // KIP-98; -1 is "none"
 using ProducerEpoch = Strong<struct ProducerEpochTag, std::int16_t>;
 
 inline constexpr BrokerId no_broker{-1};

@@ -78,9 +78,8 @@ void init(const Options& options) {
   made->set_level(spdlog::level::trace);
   made->flush_on(spdlog::level::info);
   // A JSON line's message part arrives already escaped, with its room.
-  made->set_pattern(options.format == Format::json
-                        ? R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","pid":%P,%v})"
-                        : "%Y-%m-%dT%H:%M:%S.%e %L %v");
+  made->set_pattern(options.format == Format::json ? R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","pid":%P,%v})"
+                                                   : "%Y-%m-%dT%H:%M:%S.%e %L %v");
   spdlog::set_default_logger(std::move(made));
 }
 

@@ -55,25 +55,24 @@ void write_formatted(Level level, std::string_view file, fmt::format_string<T...
 
 }  // namespace weir::logging
 
-#define WEIR_LOG(level_, ...)                                                                    \
-  do {                                                                                           \
-    if (::weir::logging::enabled(::weir::logging::Level::level_)) {                              \
-      ::weir::logging::write_formatted(::weir::logging::Level::level_, __FILE__, __VA_ARGS__);   \
-    }                                                                                            \
+#define WEIR_LOG(level_, ...)                                                                  \
+  do {                                                                                         \
+    if (::weir::logging::enabled(::weir::logging::Level::level_)) {                            \
+      ::weir::logging::write_formatted(::weir::logging::Level::level_, __FILE__, __VA_ARGS__); \
+    }                                                                                          \
   } while (false)
 
-#define WEIR_LOG_LIMITED(level_, interval_, ...)                                                 \
-  do {                                                                                           \
-    static constinit ::weir::logging::Limiter weir_limiter_{interval_};                          \
-    std::uint64_t weir_left_out_ = 0;                                                            \
-    if (::weir::logging::enabled(::weir::logging::Level::level_) &&                              \
-        weir_limiter_.pass(weir_left_out_)) {                                                    \
-      if (weir_left_out_ > 0) {                                                                  \
-        ::weir::logging::write_formatted(::weir::logging::Level::level_, __FILE__,               \
-                                         "{} (and {} like it left out before)",                  \
-                                         fmt::format(__VA_ARGS__), weir_left_out_);              \
-      } else {                                                                                   \
-        ::weir::logging::write_formatted(::weir::logging::Level::level_, __FILE__, __VA_ARGS__); \
-      }                                                                                          \
-    }                                                                                            \
+#define WEIR_LOG_LIMITED(level_, interval_, ...)                                                          \
+  do {                                                                                                    \
+    static constinit ::weir::logging::Limiter weir_limiter_{interval_};                                   \
+    std::uint64_t weir_left_out_ = 0;                                                                     \
+    if (::weir::logging::enabled(::weir::logging::Level::level_) && weir_limiter_.pass(weir_left_out_)) { \
+      if (weir_left_out_ > 0) {                                                                           \
+        ::weir::logging::write_formatted(::weir::logging::Level::level_, __FILE__,                        \
+                                         "{} (and {} like it left out before)", fmt::format(__VA_ARGS__), \
+                                         weir_left_out_);                                                 \
+      } else {                                                                                            \
+        ::weir::logging::write_formatted(::weir::logging::Level::level_, __FILE__, __VA_ARGS__);          \
+      }                                                                                                   \
+    }                                                                                                     \
   } while (false)

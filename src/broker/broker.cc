@@ -170,7 +170,8 @@ replica::ManagerOptions Broker::Impl::replica_options() {
   options.checkpoint = milliseconds(config.log_flush_offset_checkpoint_interval_ms);
   options.high_watermark_checkpoint = milliseconds(config.replica_high_watermark_checkpoint_interval_ms);
   constexpr std::int64_t year_ms = 365LL * 24 * 3600 * 1000;
-  options.flush_check = milliseconds(config.log_flush_scheduler_interval_ms < year_ms ? config.log_flush_scheduler_interval_ms : 0);
+  options.flush_check =
+      milliseconds(config.log_flush_scheduler_interval_ms < year_ms ? config.log_flush_scheduler_interval_ms : 0);
   options.producer_expiry_check = milliseconds(config.producer_id_expiration_check_interval_ms);
   options.settings = [this](std::string_view topic) { return settings(topic); };
   return options;
@@ -222,7 +223,8 @@ Task<void> Broker::Impl::keep_session() {
   if (text.front() == '\n') co_return;
   auto work = [this, &text] { return env.files->write_whole(session_file(), text); };
   auto kept = co_await env.pool->run(std::move(work));
-  if (!kept) WEIR_LOG(warn, "{}; after a crash this broker will wait for its session to time out", kept.error().message);
+  if (!kept)
+    WEIR_LOG(warn, "{}; after a crash this broker will wait for its session to time out", kept.error().message);
 }
 
 Task<Result<>> Broker::Impl::settle_ids() {
@@ -234,10 +236,11 @@ Task<Result<>> Broker::Impl::settle_ids() {
   node.id = live->config.broker_id;
   if (meta) {
     if (meta->cluster_id != *cluster) {
-      co_return fail(ErrorCode::INCONSISTENT_CLUSTER_ID,
-                     fmt::format("{} belongs to cluster {} (meta.properties), but zookeeper.connect leads to cluster {}: "
-                                 "check zookeeper.connect, or give this broker an empty directory",
-                                 live->config.log_dirs.front(), meta->cluster_id, *cluster));
+      co_return fail(
+          ErrorCode::INCONSISTENT_CLUSTER_ID,
+          fmt::format("{} belongs to cluster {} (meta.properties), but zookeeper.connect leads to cluster {}: "
+                      "check zookeeper.connect, or give this broker an empty directory",
+                      live->config.log_dirs.front(), meta->cluster_id, *cluster));
     }
     if (node.id.value >= 0 && node.id != meta->broker_id) {
       co_return fail(ErrorCode::INVALID_CONFIG,
@@ -304,7 +307,8 @@ Task<void> Broker::Impl::apply_config_changes() {
       auto now = settings(key.name);
       co_await replicas->set_topic_settings(key.name, std::move(now));
     }
-    const bool mine = key.type == cluster::ConfigType::broker && (key.name.empty() || key.name == std::to_string(node.id.value));
+    const bool mine =
+        key.type == cluster::ConfigType::broker && (key.name.empty() || key.name == std::to_string(node.id.value));
     if (mine) {
       WEIR_LOG(info, "dynamic configuration of {} changed", key.name.empty() ? "all brokers" : "this broker");
       co_await apply_broker_config();
@@ -330,7 +334,8 @@ Task<Result<>> Broker::Impl::listen() {
     to.endpoint = to_net(endpoint);
     std::string low = endpoint.listener;
     std::ranges::transform(low, low.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    if (const auto most = live->config.listener_max_connections.find(low); most != live->config.listener_max_connections.end()) {
+    if (const auto most = live->config.listener_max_connections.find(low);
+        most != live->config.listener_max_connections.end()) {
       to.connections_max = limit(most->second);
     }
   }
@@ -354,15 +359,16 @@ Task<Result<>> Broker::Impl::listen() {
 Task<Result<>> Broker::Impl::register_self(nanoseconds wait) {
   zkwire::layout::BrokerRegistration registration;
   for (const auto& endpoint : advertised) {
-    registration.endpoints.push_back({endpoint.listener, std::string(net::name(endpoint.protocol)),
-                                      endpoint.address.host, endpoint.address.port});
+    registration.endpoints.push_back(
+        {endpoint.listener, std::string(net::name(endpoint.protocol)), endpoint.address.host, endpoint.address.port});
   }
   const auto live = node.config();
   if (!live->config.rack.empty()) registration.rack = live->config.rack;
   registration.timestamp = env.clock->wall().count();
   auto epoch = co_await controller::register_broker(control, *zk, node.id, std::move(registration), wait);
   if (!epoch) co_return std::unexpected(epoch.error());
-  WEIR_LOG(info, "registered as broker {} of cluster {}, broker epoch {}", node.id.value, node.cluster_id, epoch->value);
+  WEIR_LOG(info, "registered as broker {} of cluster {}, broker epoch {}", node.id.value, node.cluster_id,
+           epoch->value);
   co_await keep_session();
   co_return Result<>{};
 }
@@ -456,7 +462,8 @@ Task<void> Broker::Impl::stop() {
   runtime::Scope hurry(control);
   bool closed = false;
   auto close_late = [this, &resigned, &closed]() -> Task<void> {
-    if (co_await resigned.wait(session->state() == zkclient::State::connected ? resign_wait : resign_wait / 5)) co_return;
+    if (co_await resigned.wait(session->state() == zkclient::State::connected ? resign_wait : resign_wait / 5))
+      co_return;
     WEIR_LOG(warn, "ZooKeeper does not answer: stopping without a goodbye; the session will time out");
     closed = true;
     co_await session->close();

@@ -28,18 +28,17 @@ std::shared_ptr<const Exposition::Looked> Exposition::looked() const {
 
 void Exposition::show_logs() {
   auto of_partition = [this](std::string_view name, std::string_view help, auto value) {
-    callbacks_.push_back(registry_.collector(name, help, Kind::gauge, {"topic", "partition"},
-                                             [this, value](Emit& out) {
-                                               const auto seen = looked();
-                                               for (const auto& each : seen->partitions) {
-                                                 out.sample({each.partition.topic,
-                                                             std::to_string(each.partition.partition.value)},
-                                                            static_cast<double>(value(each)));
-                                               }
-                                             }));
+    callbacks_.push_back(registry_.collector(name, help, Kind::gauge, {"topic", "partition"}, [this, value](Emit& out) {
+      const auto seen = looked();
+      for (const auto& each : seen->partitions) {
+        out.sample({each.partition.topic, std::to_string(each.partition.partition.value)},
+                   static_cast<double>(value(each)));
+      }
+    }));
   };
   using View = replica::PartitionView;
-  of_partition("weir_log_size_bytes", "Bytes of all segments of a partition's log", [](const View& v) { return v.size; });
+  of_partition("weir_log_size_bytes", "Bytes of all segments of a partition's log",
+               [](const View& v) { return v.size; });
   of_partition("weir_log_start_offset", "First offset of a partition's log",
                [](const View& v) { return v.log_start.value; });
   of_partition("weir_log_end_offset", "Offset of the next record of a partition's log",
@@ -51,7 +50,8 @@ void Exposition::show_logs() {
   auto gauge = [this](std::string_view name, std::string_view help, auto value) {
     callbacks_.push_back(registry_.gauge_callback(name, help, [this, value] { return value(*looked()); }));
   };
-  gauge("weir_partitions", "Replicas on this broker", [](const Looked& l) { return static_cast<double>(l.partitions.size()); });
+  gauge("weir_partitions", "Replicas on this broker",
+        [](const Looked& l) { return static_cast<double>(l.partitions.size()); });
   gauge("weir_leaders", "Partitions that this broker leads", [](const Looked& l) {
     double n = 0;
     for (const auto& each : l.partitions) n += each.leader ? 1 : 0;
@@ -60,11 +60,14 @@ void Exposition::show_logs() {
   gauge("weir_offline_partitions", "Partitions without a leader, as this broker knows the cluster",
         [](const Looked& l) { return static_cast<double>(l.offline); });
   gauge("weir_topics", "Topics of the cluster", [](const Looked& l) { return static_cast<double>(l.topics); });
-  gauge("weir_active_controller", "1 when this broker is the controller", [](const Looked& l) { return l.controller ? 1.0 : 0.0; });
+  gauge("weir_active_controller", "1 when this broker is the controller",
+        [](const Looked& l) { return l.controller ? 1.0 : 0.0; });
   gauge("weir_zookeeper_connected", "1 while the session with the coordination service is connected",
         [](const Looked& l) { return l.zk_state == static_cast<int>(zkclient::State::connected) ? 1.0 : 0.0; });
-  gauge("weir_groups", "Consumer groups that this broker coordinates", [](const Looked& l) { return static_cast<double>(l.groups.groups); });
-  gauge("weir_group_offsets", "Offsets that those groups have committed", [](const Looked& l) { return static_cast<double>(l.groups.offsets); });
+  gauge("weir_groups", "Consumer groups that this broker coordinates",
+        [](const Looked& l) { return static_cast<double>(l.groups.groups); });
+  gauge("weir_group_offsets", "Offsets that those groups have committed",
+        [](const Looked& l) { return static_cast<double>(l.groups.offsets); });
   gauge("weir_group_requests_waiting", "Requests of groups that wait (joins, syncs, commits)",
         [](const Looked& l) { return static_cast<double>(l.groups.waiting); });
 }
@@ -86,13 +89,12 @@ void Exposition::show_network(const net::Server& server) {
   count("weir_network_bytes_in_total", "Bytes received from clients", counters.bytes_in);
   count("weir_network_bytes_out_total", "Bytes sent to clients", counters.bytes_out);
   count("weir_request_memory_waits_total", "Requests that waited for queued.max.request.bytes", counters.memory_waits);
-  callbacks_.push_back(registry_.collector("weir_shard_queue", "Jobs that wait on an event loop", Kind::gauge, {"shard"},
-                                           [this](Emit& out) {
-                                             for (const auto* shard : node_.shards) {
-                                               out.sample({std::to_string(shard->index())},
-                                                          static_cast<double>(shard->queued()));
-                                             }
-                                           }));
+  callbacks_.push_back(registry_.collector(
+      "weir_shard_queue", "Jobs that wait on an event loop", Kind::gauge, {"shard"}, [this](Emit& out) {
+        for (const auto* shard : node_.shards) {
+          out.sample({std::to_string(shard->index())}, static_cast<double>(shard->queued()));
+        }
+      }));
   callbacks_.push_back(registry_.gauge_callback("weir_pool_queue", "Jobs that wait for a thread of the blocking pool",
                                                 [this] { return static_cast<double>(node_.pool->queued()); }));
 }
@@ -107,19 +109,20 @@ void Exposition::show_process() {
     }
     return static_cast<double>(resident) * static_cast<double>(sysconf(_SC_PAGESIZE));
   }));
-  callbacks_.push_back(registry_.collector("process_cpu_seconds_total", "User and system time of the process",
-                                           Kind::counter, {}, [](Emit& out) {
-                                             rusage used{};
-                                             getrusage(RUSAGE_SELF, &used);
-                                             const auto s = [](const timeval& t) {
-                                               return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
-                                             };
-                                             out.sample({}, s(used.ru_utime) + s(used.ru_stime));
-                                           }));
+  callbacks_.push_back(registry_.collector(
+      "process_cpu_seconds_total", "User and system time of the process", Kind::counter, {}, [](Emit& out) {
+        rusage used{};
+        getrusage(RUSAGE_SELF, &used);
+        const auto s = [](const timeval& t) {
+          return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
+        };
+        out.sample({}, s(used.ru_utime) + s(used.ru_stime));
+      }));
   callbacks_.push_back(registry_.gauge_callback("process_open_fds", "Open file descriptors", [] {
     std::error_code error;
     double n = 0;
-    for (std::filesystem::directory_iterator it("/proc/self/fd", error), end; !error && it != end; it.increment(error)) ++n;
+    for (std::filesystem::directory_iterator it("/proc/self/fd", error), end; !error && it != end; it.increment(error))
+      ++n;
     return n;
   }));
 }
@@ -131,7 +134,8 @@ runtime::Task<std::string> Exposition::text() {
   const auto image = node_.image();
   next->topics = image->topic_count();
   image->each_topic([&](const cluster::TopicPtr& topic) {
-    topic->partitions.each([&](PartitionId, const cluster::Partition& p) { next->offline += p.leader.value < 0 ? 1 : 0; });
+    topic->partitions.each(
+        [&](PartitionId, const cluster::Partition& p) { next->offline += p.leader.value < 0 ? 1 : 0; });
   });
   auto look = [this] { return node_.controller->active(); };
   next->controller = co_await runtime::call(*node_.control, std::move(look));

@@ -85,7 +85,8 @@ void Groups::append(Part& part, coordinator::Append append) {
     carry_out(part, part.runtime->append_failed(append.partition, append.id, code, now(part)));
   };
   if (!partition || partition->leader_epoch() != append.epoch) return failed(ErrorCode::NOT_LEADER_OR_FOLLOWER);
-  auto appended = partition->append(coordinator::batch_of(append), {.all_acks = true, .origin = record::Origin::coordinator});
+  auto appended =
+      partition->append(coordinator::batch_of(append), {.all_acks = true, .origin = record::Origin::coordinator});
   if (!appended) return failed(appended.error().error.code);
   if (partition->high_watermark() > appended->last_offset) {
     carry_out(part, part.runtime->committed(append.partition, append.id, now(part)));
@@ -122,7 +123,8 @@ void Groups::arm(Part& part) {
 Task<void> Groups::elected(PartitionId partition, LeaderEpoch epoch) {
   auto& part = part_of(partition);
   auto begin = [this, &part, partition, epoch] {
-    if (!part.stopped && part.runtime->begin_load(partition.value, epoch)) part.scope.spawn(load(part, partition, epoch));
+    if (!part.stopped && part.runtime->begin_load(partition.value, epoch))
+      part.scope.spawn(load(part, partition, epoch));
   };
   co_await runtime::call(part.shard, std::move(begin));
 }
@@ -161,7 +163,9 @@ Task<void> Groups::load(Part& part, PartitionId index, LeaderEpoch epoch) {
     }
     if (!slice || !data || partition->gone()) {
       WEIR_LOG(error, "cannot load the groups of {}: {}", partition->id().text(),
-               !slice ? slice.error().error.message : !data ? data.error().message : "it was taken away");
+               !slice  ? slice.error().error.message
+               : !data ? data.error().message
+                       : "it was taken away");
       part.runtime->fail_load(index.value, epoch);
       co_return;
     }

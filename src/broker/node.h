@@ -56,10 +56,10 @@ class Node {
   ImageBoard* images = nullptr;
   replica::ReplicaManager* replicas = nullptr;
   Groups* groups = nullptr;
-  ProducerIdSource* producer_ids = nullptr;     // control shard
+  ProducerIdSource* producer_ids = nullptr;  // control shard
   zkclient::Zk* zk = nullptr;
-  controller::Admin* admin = nullptr;           // control shard
-  controller::Controller* controller = nullptr;  // control shard
+  controller::Admin* admin = nullptr;                          // control shard
+  controller::Controller* controller = nullptr;                // control shard
   std::vector<std::unique_ptr<FetchSessions>> fetch_sessions;  // by shard
   // Configs that requests change at this moment, and those who wait for their turn; control shard.
   std::set<cluster::ConfigKey> configs_in_edit;
@@ -67,7 +67,9 @@ class Node {
 
   const cluster::ImagePtr& image() const { return images->current(); }
   LiveConfigPtr config() const { return std::atomic_load_explicit(&config_, std::memory_order_acquire); }
-  void set_config(LiveConfigPtr next) { std::atomic_store_explicit(&config_, std::move(next), std::memory_order_release); }
+  void set_config(LiveConfigPtr next) {
+    std::atomic_store_explicit(&config_, std::move(next), std::memory_order_release);
+  }
   FetchSessions& sessions_here() { return *fetch_sessions.at(runtime::Shard::current()->index()); }
 
   // A topic's configuration from the image given and the broker's own.

@@ -142,7 +142,9 @@ Task<Result<OrderAnswer>> Orders::stop_replica(BrokerId to, controller::StopRepl
     }
     auto done = co_await node_.replicas->stop_replica({item.at.topic, item.at.partition}, item.remove);
     answer.push_back({item.at, done ? ErrorCode::NONE : done.error().code});
-    if (!done) WEIR_LOG(error, "{}-{}: cannot stop the replica: {}", item.at.topic, item.at.partition.value, done.error().message);
+    if (!done)
+      WEIR_LOG(error, "{}-{}: cannot stop the replica: {}", item.at.topic, item.at.partition.value,
+               done.error().message);
   }
   std::set<std::string, std::less<>> removed;
   for (const auto& item : order.partitions) {

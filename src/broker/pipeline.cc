@@ -147,9 +147,9 @@ Task<void> Serving::answer(Slot& slot) {
   if (slot.metrics != nullptr && !slot.metrics->requests) slot.metrics = nullptr;
   slot.request->go_on();
   if (slot.response.kind == Response::Kind::malformed) {
-    slot.response.reason = fmt::format("malformed request of API {} version {}: {}",
-                                       slot.request->header().request_api_key, slot.request->version(),
-                                       slot.response.reason);
+    slot.response.reason =
+        fmt::format("malformed request of API {} version {}: {}", slot.request->header().request_api_key,
+                    slot.request->version(), slot.response.reason);
   }
   slot.request.reset();  // the frame's memory goes back
   for (const auto& chunk : slot.response.chunks) slot.unsent += chunk.memory.size();

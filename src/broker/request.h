@@ -43,9 +43,7 @@ struct Response {
   std::string reason;                  // of malformed and close, for the log
 
   static Response nothing() { return {}; }
-  static Response malformed(std::string why = "it does not decode") {
-    return {Kind::malformed, {}, std::move(why)};
-  }
+  static Response malformed(std::string why = "it does not decode") { return {Kind::malformed, {}, std::move(why)}; }
   static Response close(std::string why) { return {Kind::close, {}, std::move(why)}; }
 };
 
@@ -76,7 +74,10 @@ class Interrupts {
 class Request {
  public:
   Request(Node& node, net::Connection& connection, Interrupts& interrupts, net::Frame frame)
-      : node_(node), connection_(connection), interrupts_(interrupts), frame_(std::move(frame)),
+      : node_(node),
+        connection_(connection),
+        interrupts_(interrupts),
+        frame_(std::move(frame)),
         body_(frame_.bytes.view()) {}
 
   // Reads the header; false when it is none.

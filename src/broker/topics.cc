@@ -64,7 +64,8 @@ Task<std::vector<controller::CreatedTopic>> create_topics(Node& node, std::vecto
     };
     const auto left = std::max(deadline - node.clock->mono(), nanoseconds(0));
     if (!co_await node.images->wait_until(std::move(there), left)) {
-      topic.result = fail(ErrorCode::REQUEST_TIMED_OUT, "the topic is made, but not all its partitions have a leader yet");
+      topic.result =
+          fail(ErrorCode::REQUEST_TIMED_OUT, "the topic is made, but not all its partitions have a leader yet");
     }
   }
   co_return created;

@@ -20,9 +20,8 @@ bool has_leaders(const cluster::Image& image, std::string_view topic);
 
 // On any shard. Fails with NOT_CONTROLLER for all when this broker is not the controller. When `timeout` is above 0
 // waits until the topics made have leaders in this shard's image: REQUEST_TIMED_OUT for those that have not.
-Task<std::vector<controller::CreatedTopic>> create_topics(Node& node,
-                                                                   std::vector<controller::NewTopic> topics,
-                                                                   bool validate_only, nanoseconds timeout);
+Task<std::vector<controller::CreatedTopic>> create_topics(Node& node, std::vector<controller::NewTopic> topics,
+                                                          bool validate_only, nanoseconds timeout);
 
 // A topic that a request named and that is not there (auto.create.topics.enable), or an internal one that is needed.
 // True when it has leaders afterwards.

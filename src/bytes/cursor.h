@@ -45,12 +45,8 @@ constexpr std::uint32_t zigzag(std::int32_t v) {
 constexpr std::uint64_t zigzag(std::int64_t v) {
   return (static_cast<std::uint64_t>(v) << 1) ^ static_cast<std::uint64_t>(v >> 63);
 }
-constexpr std::int32_t unzigzag(std::uint32_t v) {
-  return static_cast<std::int32_t>((v >> 1) ^ (~(v & 1) + 1));
-}
-constexpr std::int64_t unzigzag(std::uint64_t v) {
-  return static_cast<std::int64_t>((v >> 1) ^ (~(v & 1) + 1));
-}
+constexpr std::int32_t unzigzag(std::uint32_t v) { return static_cast<std::int32_t>((v >> 1) ^ (~(v & 1) + 1)); }
+constexpr std::int64_t unzigzag(std::uint64_t v) { return static_cast<std::int64_t>((v >> 1) ^ (~(v & 1) + 1)); }
 // Bytes that an unsigned varint takes (1 to 5, or 1 to 10).
 constexpr std::size_t uvarint_size(std::uint64_t v) {
   return v == 0 ? 1 : (static_cast<std::size_t>(std::bit_width(v)) + 6) / 7;
@@ -115,12 +111,15 @@ class Reader {
   std::uint64_t unsigned_varint(int bytes_max, std::uint64_t most) {
     std::uint64_t v = 0;
     for (int i = 0; i < bytes_max; ++i) {
-      if (at_ == end_) [[unlikely]] break;
+      if (at_ == end_) [[unlikely]]
+        break;
       const auto b = static_cast<std::uint64_t>(*at_++);
-      if (i == 9 && b > 1) [[unlikely]] break;  // would not fit 64 bits
+      if (i == 9 && b > 1) [[unlikely]]
+        break;  // would not fit 64 bits
       v |= (b & 0x7f) << (7 * i);
       if ((b & 0x80) == 0) {
-        if (v > most) [[unlikely]] break;
+        if (v > most) [[unlikely]]
+          break;
         return v;
       }
     }

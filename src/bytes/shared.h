@@ -19,9 +19,7 @@ using Bytes = std::span<const std::byte>;
 using MutableBytes = std::span<std::byte>;
 
 inline Bytes as_bytes(std::string_view text) { return std::as_bytes(std::span(text.data(), text.size())); }
-inline std::string_view as_text(Bytes view) {
-  return {reinterpret_cast<const char*>(view.data()), view.size()};
-}
+inline std::string_view as_text(Bytes view) { return {reinterpret_cast<const char*>(view.data()), view.size()}; }
 
 class Shared {
  public:

@@ -30,8 +30,8 @@ ReplicaManager::ReplicaManager(std::vector<runtime::Shard*> shards, runtime::Poo
                                     options_.topics_counted_max)),
       bytes_in_(metrics.counters("weir_topic_bytes_in_total", "Bytes of record batches appended by producers",
                                  {"topic"}, options_.topics_counted_max)),
-      bytes_out_(metrics.counters("weir_topic_bytes_out_total", "Bytes of record batches sent to consumers",
-                                  {"topic"}, options_.topics_counted_max)) {
+      bytes_out_(metrics.counters("weir_topic_bytes_out_total", "Bytes of record batches sent to consumers", {"topic"},
+                                  options_.topics_counted_max)) {
   for (auto* shard : shards_) parts_.push_back(std::make_unique<Part>(*shard));
 }
 
@@ -57,19 +57,19 @@ ReplicaManager::Part& ReplicaManager::here() {
 
 Result<> ReplicaManager::open() {
   for (const auto& path : options_.log_dirs) {
-    log::DirectoryOptions options{
-        .path = path, .recovery_threads = options_.recovery_threads, 
+    log::DirectoryOptions options{.path = path,
+                                  .recovery_threads = options_.recovery_threads,
                                   .config = [this](std::string_view topic) { return options_.settings(topic).log; }};
     auto directory = log::Directory::open(cache_, clock_, std::move(options));
     if (!directory) return std::unexpected(directory.error());
     const auto& meta = (*directory)->meta();
     if (meta) {
       if (meta_ && (meta_->broker_id != meta->broker_id || meta_->cluster_id != meta->cluster_id)) {
-        return fail(ErrorCode::INCONSISTENT_CLUSTER_ID,
-                    fmt::format("log.dirs disagree: {} belongs to broker {} of cluster {}, another one to broker {} "
-                                "of cluster {}",
-                                path, meta->broker_id.value, meta->cluster_id, meta_->broker_id.value,
-                                meta_->cluster_id));
+        return fail(
+            ErrorCode::INCONSISTENT_CLUSTER_ID,
+            fmt::format("log.dirs disagree: {} belongs to broker {} of cluster {}, another one to broker {} "
+                        "of cluster {}",
+                        path, meta->broker_id.value, meta->cluster_id, meta_->broker_id.value, meta_->cluster_id));
       }
       meta_ = meta;
     }
@@ -92,9 +92,9 @@ void ReplicaManager::adopt(Part& part, std::unique_ptr<log::Log> log, log::Direc
   for (std::size_t i = 0; i < directories_.size(); ++i) {
     if (directories_[i].get() == &directory) directory_logs_[i]->fetch_add(1, std::memory_order_relaxed);
   }
-  part.partitions[id] = std::make_shared<Partition>(part.shard, pool_, part.scope, self_, std::move(log), directory,
-                                                    counters_of(id.topic),
-                                                    options_.settings(id.topic).min_insync_replicas);
+  part.partitions[id] =
+      std::make_shared<Partition>(part.shard, pool_, part.scope, self_, std::move(log), directory,
+                                  counters_of(id.topic), options_.settings(id.topic).min_insync_replicas);
 }
 
 Task<Result<>> ReplicaManager::start() {
@@ -126,8 +126,7 @@ Task<Result<>> ReplicaManager::start() {
   }
   if (loaded > 0) {
     WEIR_LOG(info, "loaded {} partitions in {} ms after {} stop", loaded,
-             std::chrono::duration_cast<milliseconds>(clock_.mono() - began).count(),
-             clean ? "a clean" : "an unclean");
+             std::chrono::duration_cast<milliseconds>(clock_.mono() - began).count(), clean ? "a clean" : "an unclean");
   }
   for (auto& part : parts_) {
     auto begin = [this, &part] { part->scope.spawn(upkeep(*part)); };

@@ -30,15 +30,15 @@ namespace weir::replica {
 
 struct ManagerOptions {
   std::vector<std::string> log_dirs;
-  int recovery_threads = 1;                      // num.recovery.threads.per.data.dir
-  std::size_t open_files_max = 1000;             // weir.log.open.files.max
-  milliseconds retention_check{300'000};         // log.retention.check.interval.ms
-  milliseconds initial_delay{30'000};            // log.initial.task.delay.ms
-  milliseconds checkpoint{60'000};               // log.flush.offset.checkpoint.interval.ms
+  int recovery_threads = 1;                       // num.recovery.threads.per.data.dir
+  std::size_t open_files_max = 1000;              // weir.log.open.files.max
+  milliseconds retention_check{300'000};          // log.retention.check.interval.ms
+  milliseconds initial_delay{30'000};             // log.initial.task.delay.ms
+  milliseconds checkpoint{60'000};                // log.flush.offset.checkpoint.interval.ms
   milliseconds high_watermark_checkpoint{5'000};  // replica.high.watermark.checkpoint.interval.ms
-  milliseconds flush_check{0};                   // log.flush.scheduler.interval.ms; 0: never
-  milliseconds producer_expiry_check{600'000};   // producer.id.expiration.check.interval.ms
-  std::size_t topics_counted_max = 2000;         // topics that have metrics of their own
+  milliseconds flush_check{0};                    // log.flush.scheduler.interval.ms; 0: never
+  milliseconds producer_expiry_check{600'000};    // producer.id.expiration.check.interval.ms
+  std::size_t topics_counted_max = 2000;          // topics that have metrics of their own
   // What a topic is configured with now. From any thread.
   std::function<Settings(std::string_view topic)> settings;
 };
@@ -64,8 +64,8 @@ struct PartitionView {
 
 class ReplicaManager {
  public:
-  ReplicaManager(std::vector<runtime::Shard*> shards, runtime::Pool& pool, runtime::Files& files,
-                 runtime::Clock& clock, runtime::Random& random, metrics::Registry& metrics, ManagerOptions options);
+  ReplicaManager(std::vector<runtime::Shard*> shards, runtime::Pool& pool, runtime::Files& files, runtime::Clock& clock,
+                 runtime::Random& random, metrics::Registry& metrics, ManagerOptions options);
   ~ReplicaManager();
 
   // Blocks. The error names the directory and says why.

@@ -161,7 +161,8 @@ Task<Response> produce(Request& request) {
   for (const auto& topic : in.topic_data) {
     auto& to = out.responses.emplace_back();
     to.name = topic.name;
-    for (std::size_t i = 0; i < topic.partition_data.size(); ++i) fill(to.partition_responses.emplace_back(), *items[next++]);
+    for (std::size_t i = 0; i < topic.partition_data.size(); ++i)
+      fill(to.partition_responses.emplace_back(), *items[next++]);
   }
   co_return request.answer(out);
 }

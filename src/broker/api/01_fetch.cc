@@ -38,9 +38,9 @@ struct Fetching {
   BrokerId replica_id = no_broker;
   std::uint64_t max_bytes = 0;
   std::vector<PartitionRead> results;
-  std::uint64_t size = 0;  // of the records found
+  std::uint64_t size = 0;    // of the records found
   std::uint64_t copied = 0;  // of them, those in memory
-  bool answer_now = false;  // an error: no waiting
+  bool answer_now = false;   // an error: no waiting
 };
 
 // Items of one shard, in order.
@@ -91,7 +91,8 @@ Task<void> read_share(Fetching& fetching, const std::vector<std::size_t>& share,
     }
     const auto& replicas = partition->leadership().replicas;
     const bool stranger = fetching.replica && std::ranges::find(replicas, fetching.replica_id) == replicas.end();
-    auto leads = stranger ? Result<>(fail(ErrorCode::NOT_LEADER_OR_FOLLOWER)) : partition->check_leader(item.current_epoch);
+    auto leads =
+        stranger ? Result<>(fail(ErrorCode::NOT_LEADER_OR_FOLLOWER)) : partition->check_leader(item.current_epoch);
     if (!leads) {
       result.error = leads.error().code;
       fetching.answer_now = true;
@@ -148,8 +149,8 @@ Response answer(Fetching& fetching) {
                                        result.log_start.value, has_records || result.diverging_epoch >= 0);
       if (fetching.context.incremental && !tells) continue;
     }
-    const bool same_topic = !out.responses.empty() && (request.version() >= 13
-                                                           ? out.responses.back().topic_id == item.topic_id
+    const bool same_topic =
+        !out.responses.empty() && (request.version() >= 13 ? out.responses.back().topic_id == item.topic_id
                                                            : out.responses.back().topic == item.topic);
     if (!same_topic) {
       auto& topic = out.responses.emplace_back();
@@ -193,7 +194,8 @@ Task<Response> fetch(Request& request) {
   if (!request.read(in)) co_return Response::malformed();
   auto& node = request.node();
   auto& clock = request.shard().clock();
-  Fetching fetching{.request = request, .node = node, .context = node.sessions_here().begin(in, request.version(), clock.mono())};
+  Fetching fetching{
+      .request = request, .node = node, .context = node.sessions_here().begin(in, request.version(), clock.mono())};
   if (fetching.context.error != ErrorCode::NONE) {
     protocol::FetchResponse out;
     out.error_code = static_cast<std::int16_t>(fetching.context.error);
@@ -202,7 +204,7 @@ Task<Response> fetch(Request& request) {
   const auto replica_id = request.version() >= 15 ? in.replica_state.replica_id : in.replica_id;
   fetching.replica = replica_id >= 0;
   fetching.replica_id = BrokerId{replica_id};
-  fetching.isolation = fetching.replica        ? log::Isolation::log_end
+  fetching.isolation = fetching.replica          ? log::Isolation::log_end
                        : in.isolation_level == 1 ? log::Isolation::read_committed
                                                  : log::Isolation::high_watermark;
   // Nobody gets more than the broker gives in one answer (fetch.max.bytes, KIP-541).
@@ -222,7 +224,8 @@ Task<Response> fetch(Request& request) {
     while (true) {
       co_await read_all(fetching, shares, wait);
       const auto left = deadline - clock.mono();
-      if (fetching.size >= enough || fetching.answer_now || left <= nanoseconds(0) || request.interrupts().raised()) break;
+      if (fetching.size >= enough || fetching.answer_now || left <= nanoseconds(0) || request.interrupts().raised())
+        break;
       if (!co_await wait->wait(left)) {
         co_await read_all(fetching, shares, nullptr);
         break;

@@ -62,9 +62,9 @@ Task<Response> list_offsets(Request& request) {
   protocol::ListOffsetsRequest in;
   if (!request.read(in)) co_return Response::malformed();
   auto& node = request.node();
-  const auto isolation = in.replica_id >= 0          ? log::Isolation::log_end
+  const auto isolation = in.replica_id >= 0        ? log::Isolation::log_end
                          : in.isolation_level == 1 ? log::Isolation::read_committed
-                                                     : log::Isolation::high_watermark;
+                                                   : log::Isolation::high_watermark;
   protocol::ListOffsetsResponse out;
   for (const auto& topic : in.topics) {
     auto& to = out.topics.emplace_back();

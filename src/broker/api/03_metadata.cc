@@ -42,8 +42,8 @@ void fill(protocol::MetadataResponse::MetadataResponseTopic& out, const cluster:
     to.offline_replicas = numbers(image.offline_replicas(partition));
     if (image.leader_endpoint(partition, listener) == nullptr) {
       const bool no_listener = version >= 6 && image.alive(partition.leader);
-      to.error_code = static_cast<std::int16_t>(no_listener ? ErrorCode::LISTENER_NOT_FOUND
-                                                            : ErrorCode::LEADER_NOT_AVAILABLE);
+      to.error_code =
+          static_cast<std::int16_t>(no_listener ? ErrorCode::LISTENER_NOT_FOUND : ErrorCode::LEADER_NOT_AVAILABLE);
       to.leader_id = -1;
     }
   });

@@ -24,7 +24,9 @@ Task<Response> offset_fetch(Request& request) {
   std::erase_if(requests, [&named](const auto& each) { return !named.insert(each.group).second; });
   std::vector<coordinator::group::FetchOffsetsResponse> responses;
   for (const auto& each : requests) {
-    auto fetch = [&each](coordinator::CoordinatorRuntime& runtime, coordinator::Now) { return runtime.fetch_offsets(each); };
+    auto fetch = [&each](coordinator::CoordinatorRuntime& runtime, coordinator::Now) {
+      return runtime.fetch_offsets(each);
+    };
     responses.push_back(co_await request.node().groups->ask(each.group, std::move(fetch)));
   }
   co_return request.answer(coordinator::group::to_wire(requests, responses, request.version()));

@@ -18,8 +18,8 @@ namespace {
 
 constexpr std::int8_t group_key = 0;
 
-Task<protocol::FindCoordinatorResponse::Coordinator> find(Request& request, std::string_view key,
-                                                          std::int8_t key_type, Texts& texts) {
+Task<protocol::FindCoordinatorResponse::Coordinator> find(Request& request, std::string_view key, std::int8_t key_type,
+                                                          Texts& texts) {
   auto& node = request.node();
   protocol::FindCoordinatorResponse::Coordinator out;
   out.key = key;

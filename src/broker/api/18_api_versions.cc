@@ -15,9 +15,7 @@ namespace {
 
 // What Kafka takes as a software name or version (KIP-511).
 bool proper(std::string_view text) {
-  auto plain = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-  };
+  auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); };
   if (text.empty() || !plain(text.front()) || !plain(text.back())) return false;
   return std::ranges::all_of(text, [&](char c) { return plain(c) || c == '-' || c == '.'; });
 }

@@ -24,8 +24,9 @@ Result<controller::NewTopic> wanted(const protocol::CreateTopicsRequest::Creatab
   topic.partitions = from.num_partitions;
   topic.replication_factor = from.replication_factor;
   if (topic.partitions > partitions_in_a_call_max) {
-    return fail(ErrorCode::INVALID_PARTITIONS, fmt::format("{} partitions are more than the {} that one request may make",
-                                                           topic.partitions, partitions_in_a_call_max));
+    return fail(ErrorCode::INVALID_PARTITIONS,
+                fmt::format("{} partitions are more than the {} that one request may make", topic.partitions,
+                            partitions_in_a_call_max));
   }
   for (const auto& assignment : from.assignments) {
     auto& brokers = topic.assignment[PartitionId{assignment.partition_index}];

@@ -18,7 +18,8 @@ namespace {
 // On the control shard.
 Task<std::vector<Result<>>> delete_here(Node& node, std::vector<std::string> topics, nanoseconds timeout) {
   if (!node.controller->active()) {
-    co_return std::vector<Result<>>(topics.size(), fail(ErrorCode::NOT_CONTROLLER, "this broker is not the controller"));
+    co_return std::vector<Result<>>(topics.size(),
+                                    fail(ErrorCode::NOT_CONTROLLER, "this broker is not the controller"));
   }
   auto results = co_await node.admin->delete_topics(topics);
   const auto deadline = node.clock->mono() + timeout;

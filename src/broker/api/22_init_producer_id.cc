@@ -19,9 +19,8 @@ Task<Response> init_producer_id(Request& request) {
   out.producer_id = -1;
   out.producer_epoch = -1;
   if (in.transactional_id) {
-    out.error_code = static_cast<std::int16_t>(in.transactional_id->empty()
-                                                   ? ErrorCode::INVALID_REQUEST
-                                                   : ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
+    out.error_code = static_cast<std::int16_t>(
+        in.transactional_id->empty() ? ErrorCode::INVALID_REQUEST : ErrorCode::TRANSACTIONAL_ID_AUTHORIZATION_FAILED);
     co_return request.answer(out);
   }
   auto& node = request.node();

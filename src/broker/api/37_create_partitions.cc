@@ -20,7 +20,8 @@ namespace {
 // On the control shard.
 Task<std::vector<Result<>>> create_here(Node& node, std::vector<controller::NewPartitions> topics, bool validate_only) {
   if (!node.controller->active()) {
-    co_return std::vector<Result<>>(topics.size(), fail(ErrorCode::NOT_CONTROLLER, "this broker is not the controller"));
+    co_return std::vector<Result<>>(topics.size(),
+                                    fail(ErrorCode::NOT_CONTROLLER, "this broker is not the controller"));
   }
   co_return co_await node.admin->create_partitions(std::move(topics), validate_only, node.controller->image());
 }

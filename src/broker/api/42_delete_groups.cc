@@ -23,8 +23,7 @@ Task<Response> delete_groups(Request& request) {
     };
     const auto answered = co_await request.node().groups->wait(group, request.interrupts(), std::move(start));
     if (!answered) co_return Response::close("the connection ended");
-    out.results.push_back(
-        coordinator::group::to_wire(group, std::get<coordinator::group::DeleteResponse>(*answered)));
+    out.results.push_back(coordinator::group::to_wire(group, std::get<coordinator::group::DeleteResponse>(*answered)));
   }
   co_return request.answer(out);
 }

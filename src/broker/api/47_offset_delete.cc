@@ -45,7 +45,8 @@ Task<Response> offset_delete(Request& request) {
       auto& result = to.partitions.emplace_back();
       result.partition_index = partition.partition_index;
       const auto it = errors.find({topic.name, partition.partition_index});
-      result.error_code = static_cast<std::int16_t>(it == errors.end() ? ErrorCode::UNKNOWN_TOPIC_OR_PARTITION : it->second);
+      result.error_code =
+          static_cast<std::int16_t>(it == errors.end() ? ErrorCode::UNKNOWN_TOPIC_OR_PARTITION : it->second);
     }
   }
   co_return request.answer(out);
