@@ -281,10 +281,11 @@ def java_latency(server, topic, records):
 
 
 def touch_memory(mib):
-    """Makes the page cache's memory real before a turn, for both servers alike.
+    """Makes the page cache's memory real before a load, for both servers alike.
 
     On a virtual machine the first touch of a page may cost ten times a write to it (the hypervisor has to find the
-    memory), and is booked on whoever writes first. A file of that size, written and removed, pays it beforehand."""
+    memory, and takes it back when it lies free for some seconds), and is booked on whoever writes first. A file of that
+    size, written and removed, pays it beforehand."""
     path, block = OUT / "touch", bytes(MIB)
     with open(path, "wb") as file:
         for _ in range(mib):
@@ -294,7 +295,6 @@ def touch_memory(mib):
 
 def turn(kind, options, number):
     """One server's turn: everything that is measured, as {row: {column: value}}."""
-    touch_memory(options.mib * 12)
     starts = []
     for _ in range(0 if options.quick else 2):  # one more comes below
         server = kind(OUT / f"run-{kind.name}")
@@ -327,6 +327,7 @@ def turn(kind, options, number):
                 if "consume" in name:  # its producer was left out
                     size = 1024 if "1 KiB" in name else 100
                     rdkafka("produce", server, topic, options.mib * MIB // size, size)
+            touch_memory(options.mib * 5 // 4)
             rows[name] = measure(server, lambda: load(server, topic))
             print(f"  turn {number} {kind.name}: {name}: {rows[name]['MiB/s']:.0f} MiB/s, {rows[name]['CPU s/GiB']:.2f} CPU s/GiB", flush=True)
         if not options.only or "latency" in options.only:
