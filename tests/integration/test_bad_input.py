@@ -150,6 +150,20 @@ def test_bad_batches(server, name, records, errors):
     assert values(read(server, name, 1)) == [b"good"]
 
 
+@pytest.mark.weir
+@pytest.mark.parametrize("version", [0, 2, 3])
+def test_produce_without_records(server, name, version):
+    """Null in place of records, in versions before batches v2 too: refused, and the connection goes on."""
+    create_topic(server, name)
+    transactional_id = struct.pack(">h", -1) if version >= 3 else b""
+    body = (transactional_id + struct.pack(">hi", -1, 10_000) + struct.pack(">i", 1) + wire.string(name)
+            + struct.pack(">iii", 1, 0, -1))
+    with server.connection() as c:
+        answer = c.ask(wire.PRODUCE, version, body)
+        assert struct.unpack(">h", answer[4 + 2 + len(name) + 4 + 4:][:2])[0] == 87  # INVALID_RECORD
+        assert wire.produce(c, name, wire.batch([b"good"])) == (0, 0)
+
+
 def test_produce_to_what_is_not_there(server, name):
     create_topic(server, name)
     with server.connection() as c:

@@ -1,5 +1,6 @@
 """Records go in and come out as they were: librdkafka, kafka-python, aiokafka, kcat."""
 import asyncio
+import struct
 import time
 
 import pytest
@@ -231,3 +232,25 @@ def test_aiokafka(server, name):
         return got
 
     assert sorted(asyncio.run(asyncio.wait_for(talk(), 60))) == list(range(500))
+
+
+def test_a_batch_that_does_not_fit_is_left_out(server, name):
+    """Only the first batch of an answer may be larger than asked for; of another partition no beginning is sent."""
+    create_topic(server, name, 2)
+    batch = wire.batch([b"x" * 20_000])
+    with server.connection() as c:
+        for partition in (0, 1):
+            answer = c.ask(wire.PRODUCE, 3, wire.produce_body(name, batch, partition=partition))
+            assert wire.produce_result(answer) == (0, 0)
+        body = struct.pack(">iiiib", -1, 500, 1, 1 << 20, 0) + struct.pack(">i", 1) + wire.string(name)
+        body += struct.pack(">i", 2) + b"".join(struct.pack(">iqi", p, 0, 100) for p in (0, 1))
+        answer = c.ask(wire.FETCH, 4, body)
+    at, sizes = 4 + 4 + 2 + len(name) + 4, []
+    for _ in (0, 1):
+        _, error, _, _, aborted = struct.unpack(">ihqqi", answer[at:at + 26])
+        assert error == 0
+        at += 26 + 16 * max(aborted, 0)
+        size, = struct.unpack(">i", answer[at:at + 4])
+        at += 4 + max(size, 0)
+        sizes.append(max(size, 0))
+    assert sorted(sizes) == [0, len(batch)]
