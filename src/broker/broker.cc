@@ -38,13 +38,33 @@ net::Endpoint to_net(const config::Endpoint& from) {
 
 std::uint32_t limit(std::int32_t value) { return value < 0 ? net::no_limit : static_cast<std::uint32_t>(value); }
 
+net::Limits connection_limits(const config::BrokerConfig& config) {
+  net::Limits limits;
+  limits.connections_max = limit(config.max_connections);
+  limits.connections_per_ip_max = limit(config.max_connections_per_ip);
+  for (const auto& [ip, most] : config.max_connections_per_ip_overrides) {
+    limits.connections_per_ip_overrides[ip] = limit(most);
+  }
+  limits.connections_per_second_max = limit(config.max_connection_creation_rate);
+  for (const auto& endpoint : config.listeners) {
+    std::string low = endpoint.listener;
+    std::ranges::transform(low, low.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    auto& of_listener = limits.listeners[endpoint.listener];
+    const auto most = config.listener_max_connections.find(low);
+    if (most != config.listener_max_connections.end()) of_listener.connections_max = limit(most->second);
+    const auto rate = config.listener_max_connection_creation_rate.find(low);
+    if (rate != config.listener_max_connection_creation_rate.end()) {
+      of_listener.connections_per_second_max = limit(rate->second);
+    }
+  }
+  // Clients on other listeners do not keep the brokers out.
+  if (config.listeners.size() > 1) limits.spared_listener = config.inter_broker_listener;
+  return limits;
+}
+
 net::ServerOptions server_options(const config::BrokerConfig& config) {
   net::ServerOptions options;
-  options.connections_max = limit(config.max_connections);
-  options.connections_per_ip_max = limit(config.max_connections_per_ip);
-  for (const auto& [ip, most] : config.max_connections_per_ip_overrides) {
-    options.connections_per_ip_overrides[ip] = limit(most);
-  }
+  static_cast<net::Limits&>(options) = connection_limits(config);
   options.frame_bytes_max = static_cast<std::uint32_t>(config.socket_request_max_bytes);
   options.queued_bytes_max = config.queued_max_request_bytes;
   options.idle_max = milliseconds(config.connections_max_idle_ms);
@@ -284,6 +304,7 @@ Task<void> Broker::Impl::apply_broker_config() {
   }
   for (const auto& warning : loaded->warnings) WEIR_LOG(warn, "{}", warning);
   node.set_config(std::make_shared<const LiveConfig>(LiveConfig{std::move(loaded->config), std::move(layers)}));
+  if (server) server->set_limits(connection_limits(node.config()->config));
   // Topics without overrides follow the broker's defaults.
   std::vector<std::string> topics;
   images.latest()->each_topic([&](const cluster::TopicPtr& topic) { topics.push_back(topic->name); });
@@ -332,12 +353,6 @@ Task<Result<>> Broker::Impl::listen() {
   for (const auto& endpoint : live->config.listeners) {
     auto& to = listeners.emplace_back();
     to.endpoint = to_net(endpoint);
-    std::string low = endpoint.listener;
-    std::ranges::transform(low, low.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    if (const auto most = live->config.listener_max_connections.find(low);
-        most != live->config.listener_max_connections.end()) {
-      to.connections_max = limit(most->second);
-    }
   }
   auto started = co_await server->start(std::move(listeners));
   if (!started) {

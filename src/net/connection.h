@@ -35,6 +35,7 @@ struct Counters {
   std::atomic<std::uint64_t> accepted{0};
   std::atomic<std::uint64_t> closed{0};
   std::atomic<std::uint64_t> rejected{0};       // over a limit at accept
+  std::atomic<std::uint64_t> delayed{0};        // held back by max.connection.creation.rate
   std::atomic<std::uint64_t> expired_idle{0};   // closed by connections.max.idle.ms
   std::atomic<std::uint64_t> bad_frames{0};     // closed for a length that lies
   std::atomic<std::uint64_t> accept_errors{0};  // EMFILE and the like
@@ -113,6 +114,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   const std::string& listener() const { return listener_; }
   std::uint64_t number() const { return number_; }
   nanoseconds opened_at() const { return opened_at_; }
+  // When bytes last came or went.
+  nanoseconds active_at() const { return active_at_; }
   // "127.0.0.1:9092-127.0.0.1:53211-7", as Kafka names connections.
   std::string id() const;
 

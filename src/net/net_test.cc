@@ -448,12 +448,17 @@ TEST(Limits, per_ip_closes_at_once_with_overrides) {
   EXPECT_EQ(sim.server.counters().rejected, 3U);
 }
 
+std::vector<ListenerOptions> two_listeners() {
+  return {ListenerOptions{.endpoint = endpoint({"127.0.0.1", 9092})},
+          ListenerOptions{.endpoint = endpoint({"127.0.0.1", 9093}, "OTHER")}};
+}
+
 TEST(Limits, at_the_total_nothing_is_accepted_until_one_leaves) {
   ServerOptions options;
   options.connections_max = 2;
+  options.listeners["OTHER"].connections_max = 1;
   Sim sim(options);
-  sim.start({ListenerOptions{.endpoint = endpoint({"127.0.0.1", 9092})},
-             ListenerOptions{.endpoint = endpoint({"127.0.0.1", 9093}, "OTHER"), .connections_max = 1}});
+  sim.start(two_listeners());
   sim.run([&]() -> Task<void> {
     auto& shard = sim.world.shard();
     Scope scope(shard);

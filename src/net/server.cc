@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <limits>
+#include <tuple>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -19,11 +20,34 @@ constexpr auto log_interval = seconds(10);
 // cuts it short.
 constexpr auto accept_rest = seconds(1);
 
+// How fast connections may come: on average `limit` a second, looked at over rate_window, so that a burst of
+// rate_window's worth passes after a quiet time.
+class Rate {
+ public:
+  // When the next may come; not before `now` when it has to wait. With a limit of 0: never.
+  nanoseconds next(std::uint32_t limit, nanoseconds now) const {
+    if (limit >= no_limit) return now;
+    if (limit == 0) return nanoseconds::max();
+    return std::max(now, due_ - (nanoseconds(rate_window) - interval(limit)));
+  }
+  void count(std::uint32_t limit, nanoseconds now) {
+    if (limit > 0 && limit < no_limit) due_ = std::max(due_, now) + interval(limit);
+  }
+  // Another limit: what was counted under the old one is forgotten.
+  void reset() { due_ = {}; }
+
+ private:
+  static nanoseconds interval(std::uint32_t limit) { return nanoseconds(seconds(1)) / limit; }
+  nanoseconds due_{};  // when all that came would have come, had each waited for its turn
+};
+
 }  // namespace
 
 struct Server::Impl {
   struct Door {
     ListenerOptions options;
+    ListenerLimits limits;
+    Rate rate;
     std::unique_ptr<runtime::Listener> listener;
     std::atomic<std::uint32_t> connections{0};
     runtime::Waiter* rest = nullptr;  // of its accept loop, while that waits for room
@@ -39,7 +63,7 @@ struct Server::Impl {
   };
 
   Impl(std::vector<runtime::Shard*> shards, runtime::Sockets& s, Service& v, ServerOptions o)
-      : sockets(s), service(v), options(std::move(o)), budget(options.queued_bytes_max) {
+      : sockets(s), service(v), options(std::move(o)), limits(options), budget(options.queued_bytes_max) {
     WEIR_CHECK(!shards.empty(), "a server has shards");
     for (auto* shard : shards) seats.push_back(std::make_unique<Seat>(*shard));
   }
@@ -53,10 +77,16 @@ struct Server::Impl {
   runtime::Task<bool> shake_hands(std::shared_ptr<Connection> connection);
   runtime::Task<void> serve(std::shared_ptr<Connection> connection);
   void left(Door& door, Seat& seat, const std::string& host);
+  bool spared(std::string_view listener) const { return listener == limits.spared_listener; }
   bool full(const Door& door) const {
-    return open >= options.connections_max ||
-           door.connections.load(std::memory_order_relaxed) >= door.options.connections_max;
+    if (door.connections.load(std::memory_order_relaxed) >= door.limits.connections_max) return true;
+    return !spared(door.options.endpoint.listener) && open >= limits.connections_max;
   }
+  runtime::Task<void> wait_for_turn(Door& door);
+  bool too_many() const { return open > limits.connections_max && !stopping; }
+  runtime::Task<void> shed();
+  void apply_to(Door& door);
+  void wake_doors();
   Seat& emptiest() {
     return **std::min_element(seats.begin(), seats.end(),
                               [](const auto& a, const auto& b) { return a->connections < b->connections; });
@@ -65,6 +95,8 @@ struct Server::Impl {
   runtime::Sockets& sockets;
   Service& service;
   const ServerOptions options;
+  Limits limits;  // as they are now; of home
+  Rate rate;
   Counters counters;
   runtime::Budget budget;
   std::vector<std::unique_ptr<Seat>> seats;
@@ -76,6 +108,8 @@ struct Server::Impl {
   std::unordered_map<std::string, std::uint32_t> by_ip;
   std::uint64_t open = 0;
   std::uint64_t last_number = 0;
+  bool shedding = false;
+  runtime::Waiter* one_left = nullptr;  // of shed()
   bool stopping = false;
   bool stopped = false;
 };
@@ -114,6 +148,7 @@ runtime::Task<Result<std::vector<Endpoint>>> Server::start(std::vector<ListenerO
     options.endpoint.address.port = door->listener->local().port;
     bound.push_back(options.endpoint);
     door->options = std::move(options);
+    impl.apply_to(*door);
     doors.push_back(std::move(door));
   }
   impl.home = home;
@@ -140,6 +175,27 @@ runtime::Task<void> Server::Impl::wait_for_room(Door& door) {
   while (full(door) && !stopping) co_await rest(door, std::chrono::hours(1));
 }
 
+// Holds a connection back that comes faster than the broker or the listener may have them.
+runtime::Task<void> Server::Impl::wait_for_turn(Door& door) {
+  while (!stopping) {
+    const auto now = home->clock().mono();
+    const bool free = spared(door.options.endpoint.listener);
+    const auto mine = door.rate.next(door.limits.connections_per_second_max, now);
+    const auto all = free ? now : rate.next(limits.connections_per_second_max, now);
+    const auto turn = std::max(mine, all);
+    if (turn <= now) {
+      door.rate.count(door.limits.connections_per_second_max, now);
+      if (!free) rate.count(limits.connections_per_second_max, now);
+      co_return;
+    }
+    WEIR_LOG_LIMITED(warn, log_interval, "listener {}: connections come faster than {} a second and have to wait",
+                     door.options.endpoint.listener,
+                     std::min(door.limits.connections_per_second_max, limits.connections_per_second_max));
+    counters.delayed.fetch_add(1, std::memory_order_relaxed);
+    co_await rest(door, std::min(turn - now, nanoseconds(std::chrono::hours(1))));
+  }
+}
+
 runtime::Task<void> Server::Impl::accept_all(Door& door) {
   while (!stopping) {
     co_await wait_for_room(door);
@@ -148,6 +204,7 @@ runtime::Task<void> Server::Impl::accept_all(Door& door) {
     ++seat_taken.connections;
     auto socket = co_await door.listener->accept(seat_taken.shard);
     // Another listener may have taken the last place meanwhile: this one then waits, connected and not served.
+    if (socket) co_await wait_for_turn(door);
     if (socket) co_await wait_for_room(door);
     if (socket && !stopping && admit_ip((*socket)->peer().host)) {
       seat(door, seat_taken, std::move(*socket));
@@ -168,9 +225,9 @@ runtime::Task<void> Server::Impl::accept_all(Door& door) {
 }
 
 bool Server::Impl::admit_ip(const std::string& host) {
-  const auto special = options.connections_per_ip_overrides.find(host);
+  const auto special = limits.connections_per_ip_overrides.find(host);
   const auto limit =
-      special == options.connections_per_ip_overrides.end() ? options.connections_per_ip_max : special->second;
+      special == limits.connections_per_ip_overrides.end() ? limits.connections_per_ip_max : special->second;
   const auto found = by_ip.find(host);
   const auto now = found == by_ip.end() ? 0U : found->second;
   if (now < limit) {
@@ -190,6 +247,45 @@ void Server::Impl::seat(Door& door, Seat& seat, std::unique_ptr<runtime::Socket>
   seat.shard.post([this, &door, &seat, number = ++last_number, socket = std::move(socket)]() mutable {
     seat.scope.spawn(run(door, seat, std::move(socket), number));
   });
+  // The spared listener lets one in over the limit: another listener's goes.
+  if (too_many() && !shedding) accepting->spawn(shed());
+}
+
+// Closes the longest silent of all but the spared listener, one after the other, while there are too many.
+runtime::Task<void> Server::Impl::shed() {
+  shedding = true;
+  while (too_many()) {
+    std::shared_ptr<Connection> oldest;  // touched on its own shard only
+    nanoseconds oldest_at = nanoseconds::max();
+    for (auto& seat : seats) {
+      using Found = std::pair<std::shared_ptr<Connection>, nanoseconds>;
+      auto find = [spared_listener = limits.spared_listener, one = seat.get()] {
+        Found found{nullptr, nanoseconds::max()};
+        for (const auto& connection : one->open) {
+          if (connection->closed() || connection->listener() == spared_listener) continue;
+          if (connection->active_at() < found.second) found = {connection, connection->active_at()};
+        }
+        return found;
+      };
+      auto found = co_await call(seat->shard, std::move(find));
+      if (found.first && found.second < oldest_at) std::tie(oldest, oldest_at) = std::move(found);
+    }
+    if (!oldest || !too_many()) break;
+    WEIR_LOG_LIMITED(warn, log_interval,
+                     "{} connections are open, allowed are {}: closing those that are silent longest", open,
+                     limits.connections_max);
+    const auto before = open;
+    auto& shard = oldest->shard();
+    auto close = [victim = std::move(oldest)] { victim->close("another connection needs its place"); };
+    co_await call(shard, std::move(close));
+    runtime::Waiter gone(*home);
+    while (open >= before && !stopping) {
+      one_left = &gone;
+      co_await gone.wait();
+      one_left = nullptr;
+    }
+  }
+  shedding = false;
 }
 
 void Server::Impl::left(Door& door, Seat& seat, const std::string& host) {
@@ -199,9 +295,32 @@ void Server::Impl::left(Door& door, Seat& seat, const std::string& host) {
   counters.closed.fetch_add(1, std::memory_order_relaxed);
   const auto found = by_ip.find(host);
   if (--found->second == 0) by_ip.erase(found);
+  wake_doors();
+  if (one_left != nullptr) one_left->wake();
+}
+
+void Server::Impl::wake_doors() {
   for (auto& one : doors) {
     if (one->rest != nullptr) one->rest->wake();
   }
+}
+
+void Server::Impl::apply_to(Door& door) {
+  const auto found = limits.listeners.find(door.options.endpoint.listener);
+  const auto next = found == limits.listeners.end() ? ListenerLimits{} : found->second;
+  if (next.connections_per_second_max != door.limits.connections_per_second_max) door.rate.reset();
+  door.limits = next;
+}
+
+void Server::set_limits(Limits limits) {
+  auto& impl = *impl_;
+  WEIR_CHECK(impl.home != nullptr && impl.home->here(), "limits are set where the server was started");
+  if (limits.connections_per_second_max != impl.limits.connections_per_second_max) impl.rate.reset();
+  impl.limits = std::move(limits);
+  for (auto& door : impl.doors) impl.apply_to(*door);
+  if (impl.stopping) return;
+  impl.wake_doors();
+  if (impl.too_many() && !impl.shedding) impl.accepting->spawn(impl.shed());
 }
 
 // ---- serving (on the connection's shard) ----
@@ -234,15 +353,15 @@ runtime::Task<void> Server::Impl::run(Door& door, Seat& seat, std::unique_ptr<ru
   {
     auto transport = options.transports ? options.transports(door.options.endpoint, std::move(socket))
                                         : plain_transport(std::move(socket));
-    ConnectionOptions limits;
-    limits.frame_bytes_max = options.frame_bytes_max;
-    limits.queued_push_bytes_max = options.queued_push_bytes_max;
-    limits.budget = options.queued_bytes_max < 0 ? nullptr : &budget;
-    limits.idle_max = options.idle_max;
-    limits.counters = &counters;
-    limits.protocol = options.protocol;
+    ConnectionOptions with;
+    with.frame_bytes_max = options.frame_bytes_max;
+    with.queued_push_bytes_max = options.queued_push_bytes_max;
+    with.budget = options.queued_bytes_max < 0 ? nullptr : &budget;
+    with.idle_max = options.idle_max;
+    with.counters = &counters;
+    with.protocol = options.protocol;
     const auto connection =
-        Connection::make(seat.shard, std::move(transport), limits, number, door.options.endpoint.listener);
+        Connection::make(seat.shard, std::move(transport), with, number, door.options.endpoint.listener);
     seat.open.insert(connection);
     if (seat.stopping) connection->close();
     const bool ready = co_await shake_hands(connection);
@@ -264,6 +383,7 @@ void Server::stop_accepting() {
     door->listener->close();
     if (door->rest != nullptr) door->rest->wake();
   }
+  if (impl.one_left != nullptr) impl.one_left->wake();
 }
 
 runtime::Task<void> Server::stop() {

@@ -38,12 +38,29 @@ using TransportFactory =
 
 inline constexpr std::uint32_t no_limit = 0x7fffffff;
 
-struct ServerOptions {
+// What one listener may have on top of the server's own limits (listener.name.NAME.*).
+struct ListenerLimits {
+  std::uint32_t connections_max = no_limit;             // max.connections
+  std::uint32_t connections_per_second_max = no_limit;  // max.connection.creation.rate
+};
+
+// The limits at the doors; they may change while the server serves (KIP-402, KIP-612).
+struct Limits {
   std::uint32_t connections_max = no_limit;         // max.connections: at the limit nothing is accepted until one ends
   std::uint32_t connections_per_ip_max = no_limit;  // max.connections.per.ip: more are closed at once
   std::map<std::string, std::uint32_t> connections_per_ip_overrides;  // max.connections.per.ip.overrides
-  std::uint32_t frame_bytes_max = 100 * 1024 * 1024;                  // socket.request.max.bytes
-  std::int64_t queued_bytes_max = -1;                                 // queued.max.request.bytes; -1: no limit
+  // max.connection.creation.rate: on average over `rate_window`; who comes above it waits to be served.
+  std::uint32_t connections_per_second_max = no_limit;
+  std::map<std::string, ListenerLimits> listeners;  // by name; one that is not here has none of its own
+  // The listener that the server's connections_max and connections_per_second_max do not hold up, only its own do:
+  // the brokers' own. Empty: none.
+  std::string spared_listener;
+};
+inline constexpr seconds rate_window{10};
+
+struct ServerOptions : Limits {
+  std::uint32_t frame_bytes_max = 100 * 1024 * 1024;  // socket.request.max.bytes
+  std::int64_t queued_bytes_max = -1;                 // queued.max.request.bytes; -1: no limit
   std::uint64_t queued_push_bytes_max = 1024 * 1024;
   milliseconds idle_max{600'000};   // connections.max.idle.ms; 0 or less: never
   runtime::SocketOptions socket{};  // socket.send.buffer.bytes, socket.receive.buffer.bytes, backlog
@@ -53,8 +70,7 @@ struct ServerOptions {
 };
 
 struct ListenerOptions {
-  Endpoint endpoint;                         // port 0: the system's choice
-  std::uint32_t connections_max = no_limit;  // listener.name.NAME.max.connections
+  Endpoint endpoint;  // port 0: the system's choice
 };
 
 class Server {
@@ -69,6 +85,10 @@ class Server {
   runtime::Task<Result<std::vector<Endpoint>>> start(std::vector<ListenerOptions> listeners);
   // Stops accepting, closes every connection, and waits for all serve tasks. On the shard of start(). Once.
   runtime::Task<void> stop();
+  // Other limits from now on; on the shard of start(). Those who wait at a door are looked at again. Where more are
+  // connected than the server may have, those that were silent longest are closed, but none of the spared listener;
+  // connections above the limit of one listener or one address stay.
+  void set_limits(Limits limits);
   // Stops accepting only: those who are connected stay.
   void stop_accepting();
 
