@@ -78,10 +78,15 @@ struct PartitionAnswer {
 using OrderAnswer = std::vector<PartitionAnswer>;
 
 // The way to a broker. Orders to one broker are made one at a time, in order; an error is tried again until the
-// broker is gone or the controller resigns. Called on the controller's shard.
+// broker is gone or the controller resigns (STALE_CONTROLLER_EPOCH and STALE_BROKER_EPOCH are not). An order to a
+// broker's next life may be made while one to its last has not been answered. Called on the controller's shard.
 class BrokerLink {
  public:
   virtual ~BrokerLink() = default;
+  // Who is there now, each time that changes (a broker came, went, was registered anew or has other endpoints), before
+  // the orders that follow from it; empty when the office is lost. Calls to brokers that are not among them, or have
+  // another epoch than before, may be ended at once: nobody hears their answers.
+  virtual void know_brokers(std::vector<std::shared_ptr<const cluster::Broker>> alive) { (void)alive; }
   virtual Task<Result<OrderAnswer>> leader_and_isr(BrokerId to, LeaderAndIsrOrder order) = 0;
   virtual Task<Result<>> update_metadata(BrokerId to, UpdateMetadataOrder order) = 0;
   virtual Task<Result<OrderAnswer>> stop_replica(BrokerId to, StopReplicaOrder order) = 0;

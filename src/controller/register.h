@@ -4,9 +4,12 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "base/id.h"
+#include "cluster/image.h"
+#include "controller/orders.h"
 #include "runtime/random.h"
 #include "runtime/shard.h"
 #include "zkclient/zk.h"
@@ -37,5 +40,17 @@ Task<Result<BrokerId>> generate_broker_id(zkclient::Zk& zk, std::int32_t reserve
 // The next `size` producer ids (InitProducerId), from /latest_producer_id_block; safe against others.
 Task<Result<zkwire::layout::ProducerIdBlock>> allocate_producer_ids(zkclient::Zk& zk, BrokerId broker,
                                                                     std::int64_t size = 1000);
+
+// --- what a leader writes itself while inter.broker.protocol.version is below 2.7 (before AlterPartition) ---
+
+// Writes the partition's next state over version `from.version` of its znode and gives the new version. `to` has the
+// new ISR, and the leader, epochs and recovery state of LeaderAndIsr. INVALID_UPDATE_VERSION: somebody else wrote
+// meanwhile (LeaderAndIsr or UpdateMetadata will tell); UNKNOWN_TOPIC_OR_PARTITION: the topic is gone.
+Task<Result<std::int32_t>> propose_isr(zkclient::Zk& zk, PartitionRef at, cluster::Partition from,
+                                       cluster::Partition to);
+// Tells the controller which ISRs were written (/isr_change_notification). Kafka collects them for up to 2.5 s.
+Task<Result<>> announce_isr_changes(zkclient::Zk& zk, std::vector<PartitionRef> changed);
+// Tells the controller that a log directory of `broker` failed (/log_dir_event_notification).
+Task<Result<>> announce_log_dir_failure(zkclient::Zk& zk, BrokerId broker);
 
 }  // namespace weir::controller
