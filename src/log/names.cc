@@ -24,7 +24,8 @@ std::optional<Offset> parse_segment_file(std::string_view name, std::string_view
     return std::nullopt;
   }
   Offset base;
-  if (std::from_chars(name.data(), name.data() + digits, base.value).ec != std::errc{}) return std::nullopt;
+  const auto number = name.substr(0, digits);
+  if (std::from_chars(number.data(), number.data() + number.size(), base.value).ec != std::errc{}) return std::nullopt;
   return base;
 }
 
