@@ -112,6 +112,7 @@ std::vector<Described> describe_broker(const BrokerLayers& broker) {
     }
   }
   std::vector<Described> out;
+  out.reserve(names.size());
   for (const auto& [name, key] : names) out.push_back(describe_broker_key(broker, name, *key));
   return out;
 }

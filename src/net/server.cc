@@ -63,7 +63,11 @@ struct Server::Impl {
   };
 
   Impl(std::vector<runtime::Shard*> shards, runtime::Sockets& s, Service& v, ServerOptions o)
-      : sockets(s), service(v), options(std::move(o)), limits(options), budget(options.queued_bytes_max) {
+      : sockets(s),
+        service(v),
+        options(std::move(o)),
+        limits(static_cast<const Limits&>(options)),
+        budget(options.queued_bytes_max) {
     WEIR_CHECK(!shards.empty(), "a server has shards");
     for (auto* shard : shards) seats.push_back(std::make_unique<Seat>(*shard));
   }

@@ -100,6 +100,7 @@ std::size_t SimWorld::size() const { return shards_.size(); }
 Shard& SimWorld::shard(std::size_t index) { return *shards_.at(index); }
 std::vector<Shard*> SimWorld::all() {
   std::vector<Shard*> all;
+  all.reserve(shards_.size());
   for (auto& shard : shards_) all.push_back(shard.get());
   return all;
 }
