@@ -12,7 +12,7 @@ from .ports import free_port
 from .tools import PEERS, ROOT
 from .wait import wait_for
 
-WEIR = ROOT / "build/release/weir"
+WEIR = Path(os.environ.get("WEIR_BINARY") or ROOT / "build/release/weir")  # a sanitizer's build, say
 KAFKA_VERSION = "3.9.1"
 
 # What every server of the tests has; a test adds its own.
@@ -191,10 +191,11 @@ class Server:
 
     def problems(self):
         """What must never be in a server's log, whatever clients did: sanitizer reports, aborts, ERROR lines."""
-        if self.target != "weir" or not self.broker:
+        if self.target != "weir":
             return []
-        bad = ("AddressSanitizer", "runtime error:", "Assertion", "check failed", "terminate called")
-        return [line for line in self.broker.text().splitlines() if any(word in line for word in bad)]
+        bad = ("AddressSanitizer", "ThreadSanitizer", "runtime error:", "Assertion", "check failed", "terminate called")
+        return [line for process in (self.zookeeper, self.broker) if process
+                for line in process.text().splitlines() if any(word in line for word in bad)]
 
 
 def raise_descriptor_limit():
