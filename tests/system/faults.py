@@ -2,6 +2,7 @@
 import errno
 import mmap
 import os
+import shutil
 import struct
 import subprocess
 import tempfile
@@ -19,7 +20,8 @@ def library():
         BUILD.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=BUILD) as folder:  # several may build it at once
             made = Path(folder) / "faults.so"
-            subprocess.run([os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC", "-o", made, SOURCE, "-ldl"], check=True)
+            compiler = os.environ.get("CC") or next(filter(shutil.which, ["clang-19", "cc", "gcc"]), "cc")
+            subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", made, SOURCE, "-ldl"], check=True)
             made.rename(LIBRARY)
     return LIBRARY
 

@@ -142,7 +142,7 @@ class Member(threading.Thread):
         self.config = {"bootstrap.servers": load.bootstrap, **QUICK, "group.id": group, "enable.auto.commit": False,
                        "auto.offset.reset": "earliest", "session.timeout.ms": 6000, "heartbeat.interval.ms": 500,
                        "max.poll.interval.ms": 60000, "fetch.wait.max.ms": 100, "fetch.error.backoff.ms": 50, **config}
-        self.positions, self.commits = {}, 0
+        self.positions, self.commits, self.ended = {}, 0, threading.Event()
 
     def on_assign(self, consumer, partitions):
         self.positions.clear()
@@ -153,36 +153,41 @@ class Member(threading.Thread):
         self.positions.clear()
 
     def commit(self, consumer):
-        offsets = [TopicPartition(*where, offset) for where, offset in self.positions.items()]
-        if not offsets:
+        """Asks for a commit of what was read; the answer comes by `on_commit`."""
+        if not self.positions:
             return
-        asked, result = round(time.monotonic(), 4), []
+        offsets = [TopicPartition(*where, offset) for where, offset in self.positions.items()]
+        self.positions.clear()
+        self.note(offsets, round(time.monotonic(), 4), None)
         try:
-            result = consumer.commit(offsets=offsets, asynchronous=False)
+            consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException:
             pass
-        done = round(time.monotonic(), 4)
-        good = {(p.topic, p.partition) for p in result or [] if p.error is None}
-        self.commits += bool(good)
-        for (topic, partition), offset in list(self.positions.items()):
-            self.load.history.add("commit", group=self.group, topic=topic, partition=partition, offset=offset, t=asked,
-                                  acked=done if (topic, partition) in good else None)
-        self.positions.clear()
+
+    def on_commit(self, error, partitions):
+        if error is None:
+            now = round(time.monotonic(), 4)
+            self.note([p for p in partitions if p.error is None and p.offset >= 0], now, now)
+            self.commits += any(p.error is None and p.offset >= 0 for p in partitions)
+
+    def note(self, offsets, asked, acked):
+        for p in offsets:
+            self.load.history.add("commit", group=self.group, topic=p.topic, partition=p.partition, offset=p.offset, t=asked, acked=acked)
 
     def run(self):
-        consumer = Consumer(self.config)
+        consumer = Consumer({**self.config, "on_commit": lambda error, partitions: self.on_commit(error, partitions)})
         consumer.subscribe(self.load.topics, on_assign=self.on_assign, on_revoke=self.on_revoke, on_lost=lambda *_: self.positions.clear())
         next_commit = 0
-        try:
-            while not self.load.stopping.is_set():
-                for message in consumer.consume(500, 0.1):
-                    if message.error() is None:
-                        self.positions[message.topic(), message.partition()] = message.offset() + 1
-                if time.monotonic() >= next_commit:
-                    next_commit = time.monotonic() + 0.3
-                    self.commit(consumer)
-        finally:
-            consumer.close()
+        while not self.load.stopping.is_set():
+            for message in consumer.consume(500, 0.1):
+                if message.error() is None:
+                    self.positions[message.topic(), message.partition()] = message.offset() + 1
+            if time.monotonic() >= next_commit:
+                next_commit = time.monotonic() + 0.3
+                self.commit(consumer)
+        self.positions.clear()
+        self.ended.set()
+        consumer.close()
 
 
 def ask(history, group, consumer, partitions, tries=30):
@@ -294,9 +299,11 @@ class Load:
         wait_for(lambda: all(s.pending == 0 for s in self.streams), "producers have all their answers", seconds)
         self.wait_followed(seconds)
         self.stopping.set()
-        for thread in [*self.streams, *self.followers, *self.members]:
+        for thread in [*self.streams, *self.followers]:
             thread.join(90)
             assert not thread.is_alive(), f"{thread.name} does not end"
+        for member in self.members:  # leaving a group is librdkafka's affair, and it takes its time when a coordinator was lost
+            assert member.ended.wait(90), f"{member.name} does not end"
 
     def read_all(self, seconds=120):
         """Everything, by a consumer of its own."""
@@ -357,7 +364,8 @@ class Load:
         """After a failure: ends the threads without waiting for a cluster that may be gone."""
         self.flush_seconds = 0
         self.stopping.set()
+        end = time.monotonic() + 15
         for thread in [*self.streams, *self.followers, *self.members]:
             if thread.is_alive():
-                thread.join(15)
+                thread.join(max(0.1, end - time.monotonic()))
         self.history.close()
