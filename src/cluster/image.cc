@@ -92,7 +92,8 @@ ImageBuilder& ImageBuilder::set_controller(BrokerId id, ControllerEpoch epoch) {
 
 ImageBuilder& ImageBuilder::put_broker(Broker broker) {
   auto brokers = std::make_shared<std::map<BrokerId, std::shared_ptr<const Broker>>>(*next_->brokers_);
-  (*brokers)[broker.id] = std::make_shared<const Broker>(std::move(broker));
+  const auto id = broker.id;
+  (*brokers)[id] = std::make_shared<const Broker>(std::move(broker));
   next_->brokers_ = std::move(brokers);
   return *this;
 }
