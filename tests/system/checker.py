@@ -17,8 +17,8 @@ seconds. Every value that is produced is unique. `e` says what an event is:
   replica   broker, topic, partition, start, records [[offset, id]...]
                                               what an in-sync replica has on its disk, after all else
   commit    group, topic, partition, offset, t, acked
-                                              an offset of a group; one group commits ascending offsets of a partition.
-                                              acked: when it was acknowledged, or null: unknown
+                                              an offset of a group, asked for at t. acked: when it was acknowledged, or
+                                              null: unknown
   committed group, topic, partition, offset, asked, t
                                               what a group's offset was when somebody asked between `asked` and `t`
   fault     what, t                           told in the report, judged by nothing
@@ -363,17 +363,24 @@ def _replicas(h):
 
 
 def _groups(h):
+    """A group's offset is a register: what is read was written, and nothing was written after it and before the reading."""
     for key, asked in h.committed.items():
         group, topic, partition = key
         tried = h.commits.get(key, [])
         for began, ended, offset in asked:
-            acked = [(o, when) for t, o, when in tried if when is not None and when < began]
-            least, when = max(acked, default=(-1, 0))
             name = f"group {group} at {topic}-{partition}"
-            if offset < least:
-                h.report.add(GROUP, f"{name}: {least} was acknowledged at {when:.3f}, and it was {offset} at {ended:.3f}{h.around(ended)}")
-            elif offset >= 0 and not any(o == offset and t <= ended for t, o, _ in tried):
+            # An answer that never came leaves a commit that may take place at any later time.
+            same = [(t, acked if acked is not None else float("inf")) for t, o, acked in tried if o == offset and t <= ended]
+            if offset < 0:
+                same = [(0, 0)]
+            if not same:
                 h.report.add(GROUP, f"{name}: it was {offset} at {ended:.3f}, which nobody committed")
+                continue
+            latest = max(acked for _, acked in same)
+            later = [(t, o, acked) for t, o, acked in tried if acked is not None and t > latest and acked < began]
+            if later:
+                t, o, acked = max(later)
+                h.report.add(GROUP, f"{name}: {o} was acknowledged at {acked:.3f}, and it was {offset} at {ended:.3f}{h.around(ended)}")
 
 
 def read_history(path):

@@ -252,6 +252,16 @@ def test_a_commit_that_was_under_way_while_somebody_asked(h):
     assert committed(h, -1) == {}
 
 
+def test_a_commit_that_was_under_way_with_a_later_one_may_come_after_it(h):
+    """Their order is the client's affair: it sends again what failed."""
+    for offset, t, acked in (5, 1, 9), (7, 2, 8):
+        h.events.append({"e": "commit", "group": "g", "topic": "t", "partition": 0, "offset": offset, "t": t, "acked": acked})
+    h.t = 20
+    assert committed(h, 5) == {} and committed(h, 7) == {}
+    h.events.append({"e": "commit", "group": "g", "topic": "t", "partition": 0, "offset": 9, "t": 10, "acked": 11})
+    assert committed(h, 5) == {checker.GROUP: 3}  # all three readings came after 9
+
+
 def test_values_are_unique(h):
     with pytest.raises(ValueError, match="a is produced twice"):
         h.invoke("a").invoke("a").kinds()

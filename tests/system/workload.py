@@ -142,7 +142,7 @@ class Member(threading.Thread):
         self.config = {"bootstrap.servers": load.bootstrap, **QUICK, "group.id": group, "enable.auto.commit": False,
                        "auto.offset.reset": "earliest", "session.timeout.ms": 6000, "heartbeat.interval.ms": 500,
                        "max.poll.interval.ms": 60000, "fetch.wait.max.ms": 100, "fetch.error.backoff.ms": 50, **config}
-        self.positions, self.commits, self.ended = {}, 0, threading.Event()
+        self.positions, self.commits, self.asked, self.ended = {}, 0, None, threading.Event()
 
     def on_assign(self, consumer, partitions):
         self.positions.clear()
@@ -153,26 +153,29 @@ class Member(threading.Thread):
         self.positions.clear()
 
     def commit(self, consumer):
-        """Asks for a commit of what was read; the answer comes by `on_commit`."""
-        if not self.positions:
+        """Asks for a commit of what was read; the answer comes by `on_commit`. One at a time: librdkafka sends those that
+        failed again behind later ones."""
+        if not self.positions or self.asked:
             return
         offsets = [TopicPartition(*where, offset) for where, offset in self.positions.items()]
         self.positions.clear()
-        self.note(offsets, round(time.monotonic(), 4), None)
+        self.asked = (round(time.monotonic(), 4), {(p.topic, p.partition): p.offset for p in offsets})
         try:
             consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException:
-            pass
+            self.on_commit(True, [])
 
     def on_commit(self, error, partitions):
-        if error is None:
-            now = round(time.monotonic(), 4)
-            self.note([p for p in partitions if p.error is None and p.offset >= 0], now, now)
-            self.commits += any(p.error is None and p.offset >= 0 for p in partitions)
+        if self.asked is None:
+            return
+        good = {(p.topic, p.partition) for p in partitions if not error and p.error is None}
+        (asked, offsets), self.asked, now = self.asked, None, round(time.monotonic(), 4)
+        for where, offset in offsets.items():
+            self.note(where, offset, asked, now if where in good else None)
+        self.commits += bool(good)
 
-    def note(self, offsets, asked, acked):
-        for p in offsets:
-            self.load.history.add("commit", group=self.group, topic=p.topic, partition=p.partition, offset=p.offset, t=asked, acked=acked)
+    def note(self, where, offset, asked, acked):
+        self.load.history.add("commit", group=self.group, topic=where[0], partition=where[1], offset=offset, t=asked, acked=acked)
 
     def run(self):
         consumer = Consumer({**self.config, "on_commit": lambda error, partitions: self.on_commit(error, partitions)})
@@ -185,7 +188,13 @@ class Member(threading.Thread):
             if time.monotonic() >= next_commit:
                 next_commit = time.monotonic() + 0.3
                 self.commit(consumer)
-        self.positions.clear()
+        end = time.monotonic() + 10
+        while self.asked and time.monotonic() < end:
+            consumer.consume(1, 0.1)
+        if self.asked:
+            for where, offset in self.asked[1].items():
+                self.note(where, offset, self.asked[0], None)
+        self.asked = None
         self.ended.set()
         consumer.close()
 
