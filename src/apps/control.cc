@@ -4,13 +4,15 @@
 #include <csignal>
 #include <cstdio>
 
+#include "apps/cluster_view.h"
+#include "apps/control_socket.h"
 #include "apps/data_dir.h"
 #include "apps/process.h"
 #include "apps/run.h"
 #include "cli/command_line.h"
 #include "cli/text.h"
 
-// status, down, env: what is said to, and about, a `weir up` that runs elsewhere.
+// status, down, restart, env: what is said to, and about, a `weir up` that runs elsewhere.
 
 namespace weir::apps {
 
@@ -34,10 +36,57 @@ int run_status(const cli::StatusOptions& options) {
   return running ? cli::exit_ok : cli::exit_failure;
 }
 
+namespace {
+
+int not_running(const DataDir& dir) {
+  return complain(fmt::format("it does not run on {}: start it with `weir up`", dir.path()));
+}
+
+// Has the supervisor stop or restart a broker, and says how it went.
+bool order(const DataDir& dir, const char* what, int broker, int timeout_seconds) {
+  auto done =
+      ask_supervisor(dir.control_folder(), fmt::format("{} {}", what, broker), std::chrono::seconds(timeout_seconds));
+  if (!done) {
+    complain(done.error());
+    return false;
+  }
+  fmt::print("{}\n", *done);
+  std::fflush(stdout);
+  return true;
+}
+
+}  // namespace
+
+int run_restart(const cli::RestartOptions& options) {
+  auto dir = DataDir::find(options.data_dir);
+  if (!dir) return complain(dir.error());
+  auto state = dir->read_state();
+  if (!state || !supervisor_runs(*state)) return not_running(*dir);
+  if (options.broker) {
+    return order(*dir, "restart", *options.broker, options.timeout_seconds) ? cli::exit_ok : cli::exit_failure;
+  }
+  const auto* zookeeper = state->find("zookeeper");
+  for (const auto& process : state->processes) {
+    if (process.role != "broker") continue;
+    if (!order(*dir, "restart", *process.id, options.timeout_seconds)) return cli::exit_failure;
+    const auto address = zookeeper->addresses.find("client");
+    auto in_sync = wait_in_sync(address == zookeeper->addresses.end() ? "" : address->second, BrokerId{*process.id},
+                                std::chrono::seconds(options.timeout_seconds));
+    if (!in_sync) {
+      return complain(fmt::format("{}; the brokers after it were not restarted", in_sync.error()));
+    }
+  }
+  return cli::exit_ok;
+}
+
 int run_down(const cli::DownOptions& options) {
   auto dir = DataDir::find(options.data_dir);
   if (!dir) return complain(dir.error());
   auto state = dir->read_state();
+  if (options.broker) {
+    if (!state || !supervisor_runs(*state)) return not_running(*dir);
+    return order(*dir, "down", *options.broker, options.timeout_seconds) ? cli::exit_ok : cli::exit_failure;
+  }
   if (!state || std::ranges::none_of(as_of_now(*state).processes, [](auto& p) { return p.process.pid != 0; })) {
     fmt::print("weir does not run on {}\n", dir->path());
     return cli::exit_ok;
@@ -53,13 +102,7 @@ int run_down(const cli::DownOptions& options) {
                       options.timeout_seconds, supervisor.pid, dir->path()));
     }
   } else {
-    // The supervisor was killed; its children end by themselves, or are ended here, brokers first.
-    auto now = as_of_now(*state);
-    std::ranges::reverse(now.processes);
-    for (const auto& p : now.processes) {
-      if (!signal_process(p.process, SIGTERM)) continue;
-      if (!wait_for_end(p.process, timeout)) signal_process(p.process, SIGKILL);
-    }
+    end_processes(*state, timeout);  // the supervisor was killed; its children end by themselves, or are ended here
   }
   fmt::print("weir is stopped; its data stays in {}\n", dir->path());
   return cli::exit_ok;
@@ -69,9 +112,7 @@ int run_env(const cli::EnvOptions& options) {
   auto dir = DataDir::find(options.data_dir);
   if (!dir) return complain(dir.error());
   auto state = dir->read_state();
-  if (!state || !supervisor_runs(*state)) {
-    return complain(fmt::format("it does not run on {}: start it with `weir up`", dir->path()));
-  }
+  if (!state || !supervisor_runs(*state)) return not_running(*dir);
   std::fputs(cli::env_text(*state).c_str(), stdout);
   return cli::exit_ok;
 }

@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <vector>
 
 #include "apps/process.h"
+#include "cli/place.h"
 
 namespace weir::apps {
 
@@ -26,8 +29,18 @@ std::expected<DataDir, std::string> DataDir::find(const std::string& given) {
   return DataDir(std::move(absolute));
 }
 
-std::expected<void, std::string> DataDir::make() const {
-  for (const auto& folder : {path_ + "/run", path_ + "/log", zookeeper(), broker() + "/data"}) {
+int DataDir::brokers() const {
+  std::error_code error;
+  for (int id = cli::brokers_max; id > 0; --id) {
+    if (std::filesystem::exists(broker_data(id) + "/meta.properties", error)) return id;
+  }
+  return 0;
+}
+
+std::expected<void, std::string> DataDir::make(int brokers) const {
+  std::vector<std::string> folders{path_ + "/run", path_ + "/log", zookeeper()};
+  for (int id = 1; id <= brokers; ++id) folders.push_back(broker_data(id));
+  for (const auto& folder : folders) {
     if (auto made = runtime::system_files().make_directories(folder); !made) {
       return std::unexpected(made.error().message);
     }
@@ -51,6 +64,23 @@ std::expected<void, std::string> DataDir::write_state(const cli::State& s) const
 bool supervisor_runs(const cli::State& state) {
   const cli::ProcessState* supervisor = state.find("supervisor");
   return supervisor != nullptr && state.boot_id == boot_id() && alive(supervisor->process);
+}
+
+void end_processes(const cli::State& state, milliseconds timeout) {
+  const auto end = [&](bool brokers) {
+    std::vector<cli::ProcessId> asked;
+    for (const auto& p : state.processes) {
+      if (p.role == "supervisor" || (p.role == "broker") != brokers) continue;
+      if (signal_process(p.process, SIGTERM)) asked.push_back(p.process);
+    }
+    for (const auto& process : asked) {
+      if (wait_for_end(process, timeout)) continue;
+      signal_process(process, SIGKILL);
+      wait_for_end(process, timeout);
+    }
+  };
+  end(true);
+  end(false);
 }
 
 cli::State as_of_now(cli::State state) {

@@ -28,6 +28,7 @@ struct Run {
   int operator()(const cli::UpOptions& o) const { return apps::run_up(o); }
   int operator()(const cli::StatusOptions& o) const { return apps::run_status(o); }
   int operator()(const cli::DownOptions& o) const { return apps::run_down(o); }
+  int operator()(const cli::RestartOptions& o) const { return apps::run_restart(o); }
   int operator()(const cli::EnvOptions& o) const { return apps::run_env(o); }
   int operator()(const cli::VersionOptions&) const {
     std::printf("weir %s\n", std::string(cli::version()).c_str());

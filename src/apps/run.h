@@ -11,11 +11,12 @@ int run_broker(const cli::BrokerOptions& options);
 // The coordination service alone, until SIGTERM or SIGINT.
 int run_zookeeper(const cli::ZookeeperOptions& options);
 
-// The supervisor of a coordination service and a broker, until SIGTERM or SIGINT (or in the background).
+// The supervisor of a coordination service and brokers, until SIGTERM or SIGINT (or in the background).
 int run_up(cli::UpOptions options);
 
 int run_status(const cli::StatusOptions& options);
 int run_down(const cli::DownOptions& options);
+int run_restart(const cli::RestartOptions& options);
 int run_env(const cli::EnvOptions& options);
 
 }  // namespace weir::apps

@@ -14,6 +14,7 @@
 #include <fstream>
 #include <limits>
 #include <system_error>
+#include <utility>
 
 #include "apps/process.h"
 #include "cli/text.h"
@@ -62,12 +63,22 @@ struct Supervisor::Child {
   cli::ProcessState state;
   int ready_fd = -1;  // read end; -1 once it has spoken or ended
   bool running = false;
+  bool wanted = true;   // false: stopped by order
+  bool ending = false;  // was asked to end
   nanoseconds launched{0};
   nanoseconds launch_again{forever};  // while it waits
+  nanoseconds kill_at{forever};       // it does not get ready, or does not end
   milliseconds backoff = backoff_min;
+  pid_t clearing = 0;  // the process of clear_up
+  nanoseconds clearing_kill_at{forever};
   std::string last_end;
+  Done done;  // of an order that is being carried out
 
   std::string name() const { return cli::display_name(state); }
+  bool may_get_ready() const { return running && state.state == "starting"; }
+  void finish(std::expected<std::string, std::string> how) {
+    if (auto tell = std::exchange(done, nullptr)) tell(std::move(how));
+  }
 };
 
 Supervisor::Supervisor(std::vector<ChildSpec> children, SupervisorHooks hooks) : hooks_(std::move(hooks)) {
@@ -132,8 +143,10 @@ void Supervisor::launch(Child& child) {
   fcntl(pipe_fds[0], F_SETFL, O_NONBLOCK);
   child.ready_fd = pipe_fds[0];
   child.running = true;
+  child.ending = false;
   child.launched = now();
   child.launch_again = forever;
+  child.kill_at = child.launched + child.spec.ready_max;
   child.state.process = identify(pid);
   child.state.process.pid = pid;
   set_state(child, "starting");
@@ -149,21 +162,53 @@ void Supervisor::take_signals() {
 
 void Supervisor::reap() {
   for (auto& child : children_) {
-    if (!child->running) continue;
     int status = 0;
+    if (child->clearing > 0 && waitpid(child->clearing, nullptr, WNOHANG) == child->clearing) {
+      child->clearing = 0;
+      child->clearing_kill_at = forever;
+    }
+    if (!child->running) continue;
     if (waitpid(child->state.process.pid, &status, WNOHANG) == child->state.process.pid) ended(*child, status);
   }
 }
 
+void Supervisor::clear_up_behind(Child& child) {
+  if (!child.spec.clear_up || child.clearing > 0) return;
+  const pid_t pid = fork();
+  if (pid == 0) {
+    child.spec.clear_up();
+    _exit(0);
+  }
+  if (pid < 0) {
+    hooks_.say(fmt::format("cannot clear up behind {}: {}", child.name(), std::generic_category().message(errno)));
+    return;
+  }
+  child.clearing = pid;
+  child.clearing_kill_at = now() + child.spec.clear_up_max;
+}
+
 void Supervisor::ended(Child& child, int status) {
   child.running = false;
+  child.kill_at = forever;
   if (child.ready_fd >= 0) close(child.ready_fd);
   child.ready_fd = -1;
   child.last_end = how_it_ended(status);
-  int pid = child.state.process.pid;
-  child.state.process = {};
+  const bool asked = std::exchange(child.ending, false);
+  const int pid = std::exchange(child.state.process, {}).pid;
   if (stopping_) {
     set_state(child, "stopped");
+    return;
+  }
+  clear_up_behind(child);
+  if (asked && !child.wanted) {
+    hooks_.say(fmt::format("{} (pid {}) is stopped", child.name(), pid));
+    set_state(child, "stopped");
+    child.finish(fmt::format("{} is stopped", child.name()));
+    return;
+  }
+  if (asked) {
+    child.launch_again = now();
+    set_state(child, "waiting");
     return;
   }
   if (now() - child.launched >= settled_after) child.backoff = backoff_min;
@@ -171,7 +216,9 @@ void Supervisor::ended(Child& child, int status) {
   hooks_.say(fmt::format("{} (pid {}) {}; it is started again in {:.1f} s; its log: {}", child.name(), pid,
                          child.last_end, static_cast<double>(child.backoff.count()) / 1000, child.spec.log_path));
   child.backoff = std::min(child.backoff * 2, backoff_max);
+  ++child.state.restarts;
   set_state(child, "waiting");
+  child.finish(std::unexpected(failure_of(child)));
 }
 
 void Supervisor::take_ready(Child& child) {
@@ -180,7 +227,10 @@ void Supervisor::take_ready(Child& child) {
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
   close(child.ready_fd);
   child.ready_fd = -1;
-  if (n > 0) set_state(child, "running");  // the end of the stream alone means that it ends: SIGCHLD says so
+  if (n <= 0 || child.ending) return;  // the end of the stream alone means that it ends: SIGCHLD says so
+  child.kill_at = forever;
+  set_state(child, "running");
+  child.finish(fmt::format("{} is ready (pid {})", child.name(), child.state.process.pid));
 }
 
 void Supervisor::wait_until(nanoseconds deadline) {
@@ -191,6 +241,10 @@ void Supervisor::wait_until(nanoseconds deadline) {
     polled.push_back({child->ready_fd, POLLIN, 0});
     speakers.push_back(child.get());
   }
+  const auto first_watched = polled.size();
+  if (watched_ && !starting_ && !stopping_) {
+    for (const int fd : watched_()) polled.push_back({fd, POLLIN, 0});
+  }
   timespec limit{};
   if (deadline != forever) {
     auto left = std::max(deadline - now(), nanoseconds(0)).count();
@@ -198,94 +252,212 @@ void Supervisor::wait_until(nanoseconds deadline) {
     limit.tv_nsec = left % 1'000'000'000;
   }
   if (ppoll(polled.data(), polled.size(), deadline == forever ? nullptr : &limit, nullptr) <= 0) return;
-  for (std::size_t i = 1; i < polled.size(); ++i) {
+  for (std::size_t i = 1; i < first_watched; ++i) {
     if (polled[i].revents != 0) take_ready(*speakers[i - 1]);
   }
   if (polled[0].revents != 0) take_signals();
+  const auto spoke = [](const pollfd& p) { return p.revents != 0; };
+  if (std::any_of(polled.begin() + static_cast<std::ptrdiff_t>(first_watched), polled.end(), spoke)) take_watched_();
 }
 
-std::expected<void, std::string> Supervisor::wait_ready(Child& child) {
-  auto deadline = now() + child.spec.ready_max;
+std::string Supervisor::failure_of(const Child& child) const {
+  const auto why =
+      child.running ? fmt::format("is not ready after {} s", child.spec.ready_max.count() / 1000) : child.last_end;
+  return fmt::format("{} {}; the end of {}:\n{}", child.name(), why, child.spec.log_path,
+                     tail_of(child.spec.log_path, 12));
+}
+
+std::optional<std::string> Supervisor::stage_failure(int stage) const {
+  if (ends_asked_ > 0) return "asked to stop before all was ready";
+  bool hope = false;
+  const Child* failed = nullptr;
+  for (const auto& child : children_) {
+    const bool here = child->spec.stage == stage;
+    const bool late = child->running && child->kill_at <= now();
+    if (child->state.state == "waiting" || late) {
+      if (!here) return failure_of(*child);
+      if (failed == nullptr) failed = child.get();
+    } else if (here) {
+      hope = true;
+    }
+  }
+  if (hope || failed == nullptr) return std::nullopt;
+  return failure_of(*failed);
+}
+
+void Supervisor::say_progress(int stage, nanoseconds since) {
+  std::size_t all = 0;
+  std::size_t ready = 0;
+  std::string awaited;
+  for (const auto& child : children_) {
+    if (child->spec.stage != stage) continue;
+    ++all;
+    if (child->state.state == "running") {
+      ++ready;
+    } else {
+      awaited += (awaited.empty() ? "" : ", ") + child->name();
+    }
+  }
+  hooks_.progress(fmt::format("{} of {} are ready after {} s; waiting for {}", ready, all,
+                              std::chrono::duration_cast<seconds>(now() - since).count(), awaited));
+}
+
+std::expected<void, std::string> Supervisor::start_stage(int stage) {
+  const auto began = now();
+  auto next_progress = began + progress_every;
+  auto deadline = forever;
+  for (auto& child : children_) {
+    if (child->spec.stage != stage) continue;
+    launch(*child);
+    deadline = std::min(deadline, child->kill_at);
+  }
   for (;;) {
-    if (child.state.state == "running") return {};
-    if (ends_asked_ > 0) return std::unexpected("asked to stop before all was ready");
-    for (auto& other : children_) {
-      if (other->state.state != "waiting") continue;
-      return std::unexpected(fmt::format("{} {}; the end of {}:\n{}", other->name(), other->last_end,
-                                         other->spec.log_path, tail_of(other->spec.log_path, 12)));
+    if (auto failure = stage_failure(stage)) return std::unexpected(*failure);
+    const auto waits = [stage](const auto& child) { return child->spec.stage == stage && child->may_get_ready(); };
+    if (std::ranges::none_of(children_, waits) || now() >= deadline) return {};
+    wait_until(std::min(deadline, next_progress));
+    if (now() >= next_progress && std::ranges::any_of(children_, waits)) {
+      say_progress(stage, began);
+      next_progress = now() + progress_every;
     }
-    if (now() >= deadline) {
-      return std::unexpected(fmt::format("{} is not ready after {} s; the end of {}:\n{}", child.name(),
-                                         child.spec.ready_max.count() / 1000, child.spec.log_path,
-                                         tail_of(child.spec.log_path, 12)));
-    }
-    wait_until(deadline);
   }
 }
 
 std::expected<void, std::string> Supervisor::start() {
   // What is said about a child that ends at once is the error itself.
   auto say = std::exchange(hooks_.say, [](const std::string&) {});
+  starting_ = true;
   std::expected<void, std::string> result;
-  for (auto& child : children_) {
-    launch(*child);
-    result = wait_ready(*child);
-    if (!result) break;
-  }
+  for (int stage = 0; result && stage <= children_.back()->spec.stage; ++stage) result = start_stage(stage);
   hooks_.say = std::move(say);
-  if (!result) stop();
-  return result;
+  starting_ = false;
+  if (!result) {
+    stop();
+    return result;
+  }
+  for (auto& child : children_) {
+    if (child->state.state != "running") hooks_.say(failure_of(*child));
+  }
+  return {};
+}
+
+nanoseconds Supervisor::do_what_is_due() {
+  nanoseconds next = forever;
+  for (auto& child : children_) {
+    if (child->clearing > 0 && child->clearing_kill_at <= now()) {
+      kill(child->clearing, SIGKILL);
+      child->clearing_kill_at = forever;
+    }
+    if (child->launch_again <= now() && child->clearing == 0) {
+      launch(*child);
+      hooks_.say(fmt::format("{} is started again (pid {})", child->name(), child->state.process.pid));
+    }
+    // One that never gets ready is no better than one that died.
+    if (child->running && child->kill_at <= now()) {
+      const auto limit = child->ending ? child->spec.stop_max : child->spec.ready_max;
+      hooks_.say(fmt::format("{} (pid {}) {} {} s and is killed", child->name(), child->state.process.pid,
+                             child->ending ? "did not stop within" : "is not ready after", limit.count() / 1000));
+      signal_process(child->state.process, SIGKILL);
+      child->kill_at = forever;
+    }
+    // While it is cleared up behind a child, its end is the next event.
+    if (child->clearing == 0) next = std::min(next, child->launch_again);
+    next = std::min({next, child->kill_at, child->clearing_kill_at});
+  }
+  return next;
 }
 
 void Supervisor::run() {
-  while (ends_asked_ == 0) {
-    nanoseconds next = forever;
-    for (auto& child : children_) {
-      if (child->launch_again <= now()) {
-        ++child->state.restarts;
-        launch(*child);
-        hooks_.say(fmt::format("{} is started again (pid {})", child->name(), child->state.process.pid));
-      }
-      // One that never gets ready is no better than one that died.
-      if (child->running && child->state.state == "starting") {
-        auto late = child->launched + child->spec.ready_max;
-        if (late <= now()) {
-          hooks_.say(fmt::format("{} is not ready after {} s and is killed", child->name(),
-                                 child->spec.ready_max.count() / 1000));
-          signal_process(child->state.process, SIGKILL);
-          child->launched = now();
-        }
-        next = std::min(next, child->launched + child->spec.ready_max);
-      }
-      next = std::min(next, child->launch_again);
-    }
-    wait_until(next);
-  }
+  while (ends_asked_ == 0) wait_until(do_what_is_due());
   stop();
 }
 
-void Supervisor::stop_child(Child& child) {
-  child.launch_again = forever;
-  if (!child.running) {
-    if (child.state.state != "stopped") set_state(child, "stopped");
-    return;
-  }
+void Supervisor::watch(std::function<std::vector<int>()> fds, std::function<void()> take) {
+  watched_ = std::move(fds);
+  take_watched_ = std::move(take);
+}
+
+void Supervisor::ask_to_end(Child& child) {
+  child.ending = true;
+  child.kill_at = now() + child.spec.stop_max;
   set_state(child, "stopping");
   kill(child.state.process.pid, SIGTERM);
-  int ends_before = ends_asked_;
-  auto deadline = now() + child.spec.stop_max;
-  while (child.running && now() < deadline && ends_asked_ == ends_before) wait_until(deadline);
-  if (!child.running) return;
-  hooks_.say(ends_asked_ > ends_before ? fmt::format("{} (pid {}) is killed", child.name(), child.state.process.pid)
-                                       : fmt::format("{} (pid {}) did not stop within {} s and is killed", child.name(),
-                                                     child.state.process.pid, child.spec.stop_max.count() / 1000));
-  kill(child.state.process.pid, SIGKILL);
-  while (child.running) wait_until(forever);
+}
+
+void Supervisor::order(const std::string& role, std::int32_t id, bool again, Done done) {
+  const auto is_it = [&](const auto& child) { return child->state.role == role && child->state.id == id; };
+  const auto it = std::ranges::find_if(children_, is_it);
+  if (it == children_.end()) return done(std::unexpected(fmt::format("there is no {} {} here", role, id)));
+  Child& child = **it;
+  if (child.done) {
+    return done(std::unexpected(fmt::format("{} is being stopped or restarted already", child.name())));
+  }
+  child.wanted = again;
+  if (child.running) {
+    child.done = std::move(done);
+    if (!child.ending) ask_to_end(child);
+    return;
+  }
+  child.launch_again = again ? now() : forever;
+  if (again) {
+    child.done = std::move(done);
+    return;
+  }
+  set_state(child, "stopped");
+  done(fmt::format("{} is stopped", child.name()));
+}
+
+void Supervisor::restart_child(const std::string& role, std::int32_t id, Done done) {
+  order(role, id, true, std::move(done));
+}
+
+void Supervisor::stop_child(const std::string& role, std::int32_t id, Done done) {
+  order(role, id, false, std::move(done));
+}
+
+void Supervisor::stop_stage(int stage) {
+  const auto ends_before = ends_asked_;
+  for (auto& child : children_) {
+    if (child->spec.stage != stage) continue;
+    child->launch_again = forever;
+    if (child->running) {
+      if (!child->ending) ask_to_end(*child);
+    } else if (child->state.state != "stopped") {
+      set_state(*child, "stopped");
+    }
+  }
+  for (;;) {
+    auto next = forever;
+    bool runs = false;
+    for (auto& child : children_) {
+      if (child->spec.stage != stage || !child->running) continue;
+      runs = true;
+      if (child->kill_at <= now() || ends_asked_ > ends_before) {
+        const auto why = ends_asked_ > ends_before
+                             ? std::string()
+                             : fmt::format(" did not stop within {} s and", child->spec.stop_max.count() / 1000);
+        if (child->kill_at != forever)
+          hooks_.say(fmt::format("{} (pid {}){} is killed", child->name(), child->state.process.pid, why));
+        kill(child->state.process.pid, SIGKILL);
+        child->kill_at = forever;
+      }
+      next = std::min(next, child->kill_at);
+    }
+    if (!runs) return;
+    wait_until(next);
+  }
 }
 
 void Supervisor::stop() {
   stopping_ = true;
-  for (auto it = children_.rbegin(); it != children_.rend(); ++it) stop_child(**it);
+  for (auto& child : children_) child->finish(std::unexpected("all is being stopped"));
+  for (int stage = children_.back()->spec.stage; stage >= 0; --stage) stop_stage(stage);
+  for (auto& child : children_) {
+    if (child->clearing <= 0) continue;
+    kill(child->clearing, SIGKILL);
+    waitpid(child->clearing, nullptr, 0);
+    child->clearing = 0;
+  }
 }
 
 std::string tail_of(const std::string& path, std::size_t lines_max) {

@@ -7,26 +7,33 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <filesystem>
 #include <system_error>
+#include <thread>
 
+#include "apps/control_socket.h"
+#include "apps/left_session.h"
 #include "apps/process.h"
 #include "apps/run.h"
 #include "base/log.h"
 #include "cli/command_line.h"
+#include "cli/place.h"
 #include "cli/text.h"
 #include "config/broker_config.h"
 #include "runtime/clock.h"
 
 namespace weir::apps {
 
+using cli::host_port;
+
 namespace {
 
-std::string host_port(const std::string& host, std::uint16_t port) {
-  return fmt::format(host.find(':') == std::string::npos ? fmt::runtime("{}:{}") : fmt::runtime("[{}]:{}"), host, port);
-}
+constexpr milliseconds session_end_max{5000};
 
 std::string_view level_name(logging::Level level) {
   switch (level) {
@@ -70,14 +77,7 @@ std::string kafka_version_of(const cli::UpOptions& options, const std::string& p
 void end_leftovers(const DataDir& dir) {
   auto state = dir.read_state();
   if (!state || state->boot_id != boot_id()) return;
-  for (auto it = state->processes.rbegin(); it != state->processes.rend(); ++it) {
-    if (it->role == "supervisor" || !signal_process(it->process, SIGTERM)) continue;
-    constexpr milliseconds leftover_stop_max{10'000};
-    if (!wait_for_end(it->process, leftover_stop_max)) {
-      signal_process(it->process, SIGKILL);
-      wait_for_end(it->process, leftover_stop_max);
-    }
-  }
+  end_processes(*state, milliseconds(10'000));
 }
 
 std::expected<std::unique_ptr<runtime::File>, std::string> lock(const DataDir& dir) {
@@ -91,21 +91,92 @@ std::expected<std::unique_ptr<runtime::File>, std::string> lock(const DataDir& d
 }
 
 std::expected<void, std::string> check_ports(const cli::UpOptions& options, const config::BrokerConfig& broker) {
-  if (auto problem = listen_problem("127.0.0.1", options.zookeeper_port, "--zookeeper-port")) {
-    return std::unexpected(*problem);
-  }
+  const auto beside = options.listen_host == "127.0.0.1" ? " or another loopback address with --listen 127.0.1.1" : "";
+  const auto problem = [&](const std::string& host, std::uint16_t port, const char* option) {
+    auto text = listen_problem(host, port, option);
+    if (text && text->find("another port") != std::string::npos) *text += beside;
+    return text;
+  };
   for (const auto& e : broker.listeners) {
-    if (auto problem = listen_problem(e.host, e.port, "--port")) return std::unexpected(*problem);
-    if (e.port == options.zookeeper_port) {
+    if (auto text = problem(e.host, e.port, "--port")) return std::unexpected(*text);
+    if (e.port == options.zookeeper_port && e.host == cli::zookeeper_host(options)) {
       return std::unexpected(fmt::format("--port and --zookeeper-port cannot both be {}", e.port));
     }
   }
   if (const auto& metrics = broker.weir_metrics_listener) {
-    if (auto problem = listen_problem(metrics->host, metrics->port, "--metrics-port")) {
-      return std::unexpected(*problem);
-    }
+    if (auto text = problem(metrics->host, metrics->port, "--metrics-port")) return std::unexpected(*text);
   }
   return {};
+}
+
+// What each of several brokers must have of its own cannot be said for all.
+std::expected<void, std::string> check_overrides(const cli::UpOptions& options, int brokers) {
+  if (brokers == 1) return {};
+  constexpr std::array<const char*, 9> own{"broker.id",        "node.id",  "listeners",   "advertised.listeners",
+                                           "log.dir",          "log.dirs", "broker.rack", "weir.metrics.listener",
+                                           "zookeeper.connect"};
+  for (const auto& [key, value] : options.overrides) {
+    if (std::ranges::find(own, key) == own.end()) continue;
+    return std::unexpected(fmt::format(
+        "--override {}={}: with {} brokers each has one of its own; --listen, --port and --metrics-port say where they "
+        "are",
+        key, value, brokers));
+  }
+  return {};
+}
+
+ChildSpec zookeeper_child(const cli::UpOptions& options, const DataDir& dir, const std::string& program) {
+  const auto address = host_port(cli::zookeeper_host(options), options.zookeeper_port);
+  ChildSpec child;
+  child.state.role = "zookeeper";
+  child.state.addresses = {{"client", address}};
+  child.program = "/proc/self/exe";
+  child.argv = {program,    "zookeeper", "--data",     dir.zookeeper(),
+                "--listen", address,     "--ready-fd", std::to_string(child_ready_fd)};
+  for (auto& flag : log_flags(options.log)) child.argv.push_back(std::move(flag));
+  child.log_path = dir.log("zookeeper");
+  child.stop_max = milliseconds(10'000);
+  return child;
+}
+
+// Writes the broker's file, when it would load and its addresses are free.
+std::expected<ChildSpec, std::string> broker_child(const cli::UpOptions& options, const DataDir& dir,
+                                                   const std::string& program, const cli::Place& place, int brokers,
+                                                   const std::string& kafka_version) {
+  const auto properties_path = dir.broker(place.id) + "/server.properties";
+  const auto zookeeper = host_port(cli::zookeeper_host(options), options.zookeeper_port);
+  const auto cores = std::max(1U, std::thread::hardware_concurrency());
+  const auto text = cli::server_properties(place, brokers, zookeeper, kafka_version, dir.broker_data(place.id), cores);
+  auto file = config::parse_properties(text);
+  if (!file) return std::unexpected(file.error());
+  for (const auto& [key, value] : options.overrides) file->insert_or_assign(key, value);
+  auto loaded = config::load_broker_config({{}, {}, *file});
+  if (!loaded) return std::unexpected(fmt::format("{}", fmt::join(loaded.error(), "\n")));
+  if (auto free = check_ports(options, loaded->config); !free) return std::unexpected(free.error());
+  if (auto written = runtime::system_files().write_whole(properties_path, text); !written) {
+    return std::unexpected(written.error().message);
+  }
+
+  ChildSpec child;
+  child.stage = 1;
+  child.state.role = "broker";
+  child.state.id = loaded->config.broker_id.value;
+  child.state.rack = loaded->config.rack;
+  for (const auto& e : loaded->config.advertised) child.state.addresses[e.listener] = host_port(e.host, e.port);
+  if (const auto& metrics = loaded->config.weir_metrics_listener) {
+    child.state.addresses["metrics"] = host_port(metrics->host, metrics->port);
+  }
+  child.program = "/proc/self/exe";
+  child.argv = {program, "broker", "--config", properties_path, "--ready-fd", std::to_string(child_ready_fd)};
+  for (const auto& [key, value] : options.overrides) {
+    child.argv.push_back("--override");
+    child.argv.push_back(key + "=" + value);
+  }
+  for (auto& flag : log_flags(options.log)) child.argv.push_back(std::move(flag));
+  child.log_path = dir.log(dir.broker_name(place.id));
+  child.ready_max = milliseconds(600'000);  // after a crash it may have much to recover
+  child.clear_up = [log_dir = loaded->config.log_dirs.front()] { end_left_session(log_dir, session_end_max); };
+  return child;
 }
 
 }  // namespace
@@ -136,55 +207,57 @@ std::optional<std::string> listen_problem(const std::string& host, std::uint16_t
                      number == EADDRNOTAVAIL ? "--listen" : option);
 }
 
+std::expected<int, std::string> broker_count(const cli::UpOptions& options, const DataDir& dir) {
+  const int there = dir.brokers();
+  const int wanted = options.brokers;
+  if (wanted == 0) return std::max(there, 1);
+  if (wanted >= there) return wanted;
+  return std::unexpected(fmt::format(
+      "{0} holds {1} brokers, and cannot go on with {2}: what lies on broker {3} alone would be lost. Either start all "
+      "(leave --brokers out); or move all partitions to other brokers (kafka-reassign-partitions), `weir down --data "
+      "{4}`, and remove {5}",
+      dir.path(), there, wanted, there, cli::shell_quoted(dir.path()),
+      wanted + 1 == there ? dir.broker(there)
+                          : fmt::format("the folders {} to {}", dir.broker(wanted + 1), dir.broker(there))));
+}
+
 std::expected<Plan, std::string> prepare(const cli::UpOptions& options, const DataDir& dir,
                                          const std::string& program) {
+  const auto brokers = broker_count(options, dir);
+  if (!brokers) return std::unexpected(brokers.error());
+  if (auto fine = check_overrides(options, *brokers); !fine) return std::unexpected(fine.error());
+  if (auto made = dir.make(*brokers); !made) return std::unexpected(made.error());
+  if (auto problem = listen_problem(cli::zookeeper_host(options), options.zookeeper_port, "--zookeeper-port")) {
+    return std::unexpected(*problem);
+  }
   Plan plan;
-  const std::string properties_path = dir.broker() + "/server.properties";
-  plan.kafka_version = kafka_version_of(options, properties_path);
-  const std::string text = cli::server_properties(options, plan.kafka_version, dir.broker() + "/data");
-
-  auto file = config::parse_properties(text);
-  if (!file) return std::unexpected(file.error());
-  for (const auto& [key, value] : options.overrides) file->insert_or_assign(key, value);
-  auto loaded = config::load_broker_config({{}, {}, *file});
-  if (!loaded) return std::unexpected(fmt::format("{}", fmt::join(loaded.error(), "\n")));
-  if (auto free = check_ports(options, loaded->config); !free) return std::unexpected(free.error());
-  if (auto written = runtime::system_files().write_whole(properties_path, text); !written) {
-    return std::unexpected(written.error().message);
+  plan.kafka_version = kafka_version_of(options, dir.broker(1) + "/server.properties");
+  plan.children.push_back(zookeeper_child(options, dir, program));
+  for (int id = 1; id <= *brokers; ++id) {
+    auto place = cli::place_of(options, id);
+    if (!place) return std::unexpected(place.error());
+    auto child = broker_child(options, dir, program, *place, *brokers, plan.kafka_version);
+    if (!child) return std::unexpected(child.error());
+    plan.children.push_back(std::move(*child));
   }
-
-  const std::string zookeeper_address = host_port("127.0.0.1", options.zookeeper_port);
-  auto log = log_flags(options.log);
-  ChildSpec zookeeper;
-  zookeeper.state.role = "zookeeper";
-  zookeeper.state.addresses = {{"client", zookeeper_address}};
-  zookeeper.program = "/proc/self/exe";
-  zookeeper.argv = {program,    "zookeeper",       "--data",     dir.zookeeper(),
-                    "--listen", zookeeper_address, "--ready-fd", std::to_string(child_ready_fd)};
-  zookeeper.argv.insert(zookeeper.argv.end(), log.begin(), log.end());
-  zookeeper.log_path = dir.log("zookeeper");
-  zookeeper.stop_max = milliseconds(10'000);
-
-  ChildSpec broker;
-  broker.state.role = "broker";
-  broker.state.id = loaded->config.broker_id.value;
-  for (const auto& e : loaded->config.advertised) broker.state.addresses[e.listener] = host_port(e.host, e.port);
-  if (const auto& metrics = loaded->config.weir_metrics_listener) {
-    broker.state.addresses["metrics"] = host_port(metrics->host, metrics->port);
-  }
-  broker.program = "/proc/self/exe";
-  broker.argv = {program, "broker", "--config", properties_path, "--ready-fd", std::to_string(child_ready_fd)};
-  for (const auto& [key, value] : options.overrides) {
-    broker.argv.push_back("--override");
-    broker.argv.push_back(key + "=" + value);
-  }
-  broker.argv.insert(broker.argv.end(), log.begin(), log.end());
-  broker.log_path = dir.log("broker-1");
-
-  for (const auto& child : {zookeeper, broker}) put_aside(child.log_path);
-  plan.children = {std::move(zookeeper), std::move(broker)};
+  for (const auto& child : plan.children) put_aside(child.log_path);
   return plan;
 }
+
+namespace {
+
+// What `weir restart` and `weir down --broker` ask for.
+void take_order(Supervisor& supervisor, const std::string& line, ControlSocket::Answer answer) {
+  const auto blank = line.find(' ');
+  const auto what = line.substr(0, blank);
+  int id = 0;
+  if (blank != std::string::npos) std::from_chars(line.data() + blank + 1, line.data() + line.size(), id);
+  if (what == "restart") return supervisor.restart_child("broker", id, std::move(answer));
+  if (what == "down") return supervisor.stop_child("broker", id, std::move(answer));
+  answer(std::unexpected(fmt::format("this weir up does not know '{}'", what)));
+}
+
+}  // namespace
 
 int supervise(const cli::UpOptions& options, const DataDir& dir, const Voice& voice) {
   const auto began = runtime::system_clock().mono();
@@ -192,7 +265,7 @@ int supervise(const cli::UpOptions& options, const DataDir& dir, const Voice& vo
     voice.failed(why);
     return cli::exit_failure;
   };
-  if (auto made = dir.make(); !made) return fail(made.error());
+  if (auto made = dir.make(0); !made) return fail(made.error());
   auto locked = lock(dir);
   if (!locked) return fail(locked.error());
   end_leftovers(dir);
@@ -213,6 +286,7 @@ int supervise(const cli::UpOptions& options, const DataDir& dir, const Voice& vo
   self.state = "running";
   SupervisorHooks hooks;
   hooks.say = voice.say;
+  hooks.progress = voice.progress;
   hooks.changed = [&](const std::vector<cli::ProcessState>& children) {
     state.processes = {self};
     state.processes.insert(state.processes.end(), children.begin(), children.end());
@@ -224,6 +298,10 @@ int supervise(const cli::UpOptions& options, const DataDir& dir, const Voice& vo
   if (started) {
     voice.ready(cli::up_text(state, std::chrono::duration_cast<milliseconds>(runtime::system_clock().mono() - began),
                              options.detach));
+    ControlSocket control(dir.control_folder(), [&](const std::string& line, ControlSocket::Answer answer) {
+      take_order(supervisor, line, std::move(answer));
+    });
+    supervisor.watch([&] { return control.descriptors(); }, [&] { control.take(); });
     supervisor.run();
     voice.say("stopped");
   }
@@ -245,17 +323,22 @@ int in_foreground(const cli::UpOptions& options, const DataDir& dir) {
     fmt::print("weir: {}\n", line);
     std::fflush(stdout);
   };
+  voice.progress = voice.say;
   return supervise(options, dir, voice);
 }
 
-// In the process that stays: its words until it is ready go to `report`, the first character says how it went.
+// In the process that stays: its words until it is ready go to `report`. Lines of progress begin with '~'; what begins
+// with '+' or '-' is the last word, up to the end, and says how it went.
 int in_background(const cli::UpOptions& options, const DataDir& dir, int report) {
-  auto tell = [report](char how, const std::string& text) {
-    std::string message = how + text;
+  auto write_report = [report](const std::string& message) {
     [[maybe_unused]] auto n = write(report, message.data(), message.size());
+  };
+  auto tell = [=](char how, const std::string& text) {
+    write_report(how + text);
     close(report);
   };
   Voice voice;
+  voice.progress = [&](const std::string& line) { write_report("~" + line + "\n"); };
   voice.ready = [&](const std::string& text) {
     tell('+', text);
     WEIR_LOG(info, "ready");
@@ -266,7 +349,7 @@ int in_background(const cli::UpOptions& options, const DataDir& dir, int report)
 }
 
 int detach(const cli::UpOptions& options, const DataDir& dir) {
-  if (auto made = dir.make(); !made) {
+  if (auto made = dir.make(0); !made) {
     fmt::print(stderr, "weir: {}\n", made.error());
     return cli::exit_failure;
   }
@@ -299,6 +382,11 @@ int detach(const cli::UpOptions& options, const DataDir& dir) {
   for (ssize_t n = 0; (n = read(fds[0], buffer, sizeof buffer)) != 0;) {
     if (n < 0 && errno != EINTR) break;
     if (n > 0) report.append(buffer, static_cast<std::size_t>(n));
+    for (auto end = report.find('\n'); report.starts_with('~') && end != std::string::npos; end = report.find('\n')) {
+      fmt::print("weir: {}\n", report.substr(1, end - 1));
+      std::fflush(stdout);
+      report.erase(0, end + 1);
+    }
   }
   close(fds[0]);
   if (report.starts_with('+')) {

@@ -23,15 +23,19 @@ struct Plan {
   std::vector<ChildSpec> children;  // in the order they start
 };
 
-// Writes the broker's server.properties and says what is to be started by `program` (this very program). Checks the
-// configuration as the broker will, and that the ports are free.
+// How many brokers there are to be: as many as lived in the folder, or more. The error says what to do about fewer.
+std::expected<int, std::string> broker_count(const cli::UpOptions& options, const DataDir& dir);
+
+// Writes each broker's server.properties and says what is to be started by `program` (this very program). Checks the
+// configuration as the brokers will, and that the ports are free.
 std::expected<Plan, std::string> prepare(const cli::UpOptions& options, const DataDir& dir, const std::string& program);
 
 // Where the words of the supervisor go.
 struct Voice {
-  std::function<void(const std::string&)> ready;   // all runs: the text of cli::up_text
-  std::function<void(const std::string&)> failed;  // nothing runs: why
-  std::function<void(const std::string&)> say;     // what happens later
+  std::function<void(const std::string&)> ready;     // all runs: the text of cli::up_text
+  std::function<void(const std::string&)> failed;    // nothing runs: why
+  std::function<void(const std::string&)> progress;  // while it starts
+  std::function<void(const std::string&)> say;       // what happens later
 };
 
 // Locks the folder, starts all, stays until a signal ends it. The exit code.

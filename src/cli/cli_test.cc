@@ -63,6 +63,8 @@ TEST(CommandLine, Up) {
   EXPECT_EQ(o.zookeeper_port, 2181);
   EXPECT_EQ(o.advertise_host, "127.0.0.1");
   EXPECT_FALSE(o.detach);
+  EXPECT_EQ(o.brokers, 0);  // as many as there are
+  EXPECT_EQ(good<UpOptions>({"up", "--brokers", "15"}).brokers, 15);
   o = good<UpOptions>({"up", "--brokers", "1", "--data", "/tmp/w", "--kafka-version", "2.2.1", "--listen", "0.0.0.0",
                        "--advertise", "kafka.lan", "--port", "19092", "--metrics-port", "0", "--detach", "--override",
                        "num.partitions=6"});
@@ -76,6 +78,10 @@ TEST(CommandLine, Up) {
 TEST(CommandLine, StatusDownEnvVersion) {
   EXPECT_TRUE(good<StatusOptions>({"status", "--json", "--data", "/d"}).json);
   EXPECT_EQ(good<DownOptions>({"down", "--data", "/d"}).data_dir, "/d");
+  EXPECT_EQ(good<DownOptions>({"down"}).broker, std::nullopt);
+  EXPECT_EQ(good<DownOptions>({"down", "--broker", "2"}).broker, 2);
+  EXPECT_EQ(good<RestartOptions>({"restart", "--broker", "15"}).broker, 15);
+  EXPECT_EQ(good<RestartOptions>({"restart", "--data", "/d"}).broker, std::nullopt);
   EXPECT_EQ(good<EnvOptions>({"env"}).data_dir, "");
   (void)good<VersionOptions>({"version"});
 }
@@ -86,7 +92,9 @@ TEST(CommandLine, WrongUseSaysWhatAndExitsWithTwo) {
     const char* says;
   };
   for (const Case& c : std::vector<Case>{
-           {{"up", "--brokers", "3"}, "one broker"},
+           {{"up", "--brokers", "0"}, "in range 1 to 15"},
+           {{"up", "--brokers", "16"}, "in range 1 to 15"},
+           {{"restart", "--broker", "0"}, "--broker"},
            {{"up", "--kafka-version", "4.0"}, "1.1 to 3.9"},
            {{"up", "--kafka-version", "new"}, "1.1 to 3.9"},
            {{"up", "--listen", "0.0.0.0"}, "--advertise"},
@@ -113,7 +121,7 @@ TEST(CommandLine, WrongUseSaysWhatAndExitsWithTwo) {
 
 TEST(CommandLine, EveryHelpHasExamples) {
   EXPECT_THAT(answer({"--help"}).text, HasSubstr("Examples:"));
-  for (const char* command : {"up", "status", "down", "env", "broker", "zookeeper", "version"}) {
+  for (const char* command : {"up", "status", "down", "restart", "env", "broker", "zookeeper", "version"}) {
     Answer a = answer({command, "--help"});
     EXPECT_EQ(a.exit_code, exit_ok);
     EXPECT_THAT(a.text, HasSubstr("Examples:\n  ")) << command;
@@ -124,14 +132,29 @@ TEST(CommandLine, EveryHelpHasExamples) {
 
 State example() {
   State s{"0.1.0", "3.9", "/data/w", "boot", {}};
-  s.processes.push_back({"supervisor", std::nullopt, {10, 1000}, "running", {}, 0});
-  s.processes.push_back({"zookeeper", std::nullopt, {11, 1001}, "running", {{"client", "127.0.0.1:2181"}}, 0});
+  s.processes.push_back({"supervisor", std::nullopt, {10, 1000}, "running", {}, 0, {}});
+  s.processes.push_back({"zookeeper", std::nullopt, {11, 1001}, "running", {{"client", "127.0.0.1:2181"}}, 0, {}});
   s.processes.push_back({"broker",
                          1,
                          {12, 18446744073709551615ULL},
                          "running",
                          {{"PLAINTEXT", "127.0.0.1:9092"}, {"metrics", "127.0.0.1:11001"}},
-                         2});
+                         2,
+                         {}});
+  return s;
+}
+
+State three() {
+  State s = example();
+  for (int id : {2, 3}) {
+    auto next = s.processes[2];
+    next.id = id;
+    next.process.pid += id;
+    next.restarts = 0;
+    next.rack = "use1-az" + std::to_string(id);
+    next.addresses = {{"PLAINTEXT", "127.0.0." + std::to_string(id) + ":9092"}};
+    s.processes.push_back(next);
+  }
   return s;
 }
 
@@ -151,6 +174,61 @@ TEST(StateFile, DamageIsASentenceAndNotACrash) {
   auto odd = parse_state(R"({"processes":[{"pid":"x","role":7,"addresses":[1]}],"version":null,"new":1})");
   ASSERT_TRUE(odd);
   EXPECT_EQ(odd->processes.at(0).process.pid, 0);
+}
+
+TEST(StateFile, ManyBrokersAreFoundByTheirId) {
+  auto read = parse_state(to_json(three()));
+  ASSERT_TRUE(read) << read.error();
+  EXPECT_EQ(*read, three());
+  EXPECT_EQ(read->find("broker")->id, 1);
+  EXPECT_EQ(read->find("broker", 3)->rack, "use1-az3");
+  EXPECT_EQ(read->find("broker", 4), nullptr);
+}
+
+TEST(Text, ManyBrokersAreAllNamed) {
+  EXPECT_EQ(bootstrap(three()), "127.0.0.1:9092,127.0.0.2:9092,127.0.0.3:9092");
+  EXPECT_THAT(env_text(three()), HasSubstr("BOOTSTRAP=127.0.0.1:9092,127.0.0.2:9092,127.0.0.3:9092\n"));
+  EXPECT_THAT(status_text(three(), true), HasSubstr("  broker 3   running   pid 15      PLAINTEXT 127.0.0.3:9092, "
+                                                    "zone use1-az3\n"));
+  EXPECT_THAT(status_json(three(), true), HasSubstr("\"rack\":\"use1-az2\""));
+  auto state = three();
+  state.processes[2].state = "waiting";
+  const auto text = up_text(state, milliseconds(1), false);
+  EXPECT_THAT(text, HasSubstr("  broker 1   127.0.0.1:9092         not up: waiting\n"));
+  EXPECT_THAT(text, HasSubstr("  broker 3   127.0.0.3:9092         pid 15, zone use1-az3\n"));
+  EXPECT_THAT(text, HasSubstr("kcat -b 127.0.0.2:9092"));  // one that can be asked
+}
+
+TEST(Places, OnLoopbackEachBrokerHasAnAddress) {
+  UpOptions o;
+  o.advertise_host = o.listen_host;
+  EXPECT_EQ(place_of(o, 1)->listen_host, "127.0.0.1");
+  EXPECT_EQ(place_of(o, 15)->listen_host, "127.0.0.15");
+  EXPECT_EQ(place_of(o, 15)->port, 9092);
+  EXPECT_EQ(place_of(o, 15)->metrics_port, 11001);
+  EXPECT_EQ(place_of(o, 5)->rack, "use1-az2");
+  EXPECT_EQ(zookeeper_host(o), "127.0.0.1");
+  o.listen_host = o.advertise_host = "127.0.7.250";
+  EXPECT_EQ(place_of(o, 5)->advertise_host, "127.0.7.254");
+  EXPECT_THAT(place_of(o, 6).error(), HasSubstr("--listen 127.0.7.250"));
+  EXPECT_EQ(zookeeper_host(o), "127.0.7.250");
+}
+
+TEST(Places, ElsewhereEachBrokerHasPorts) {
+  UpOptions o;
+  for (const char* host : {"0.0.0.0", "10.1.2.3", "::1", "127.0.0.1.example", "kafka.lan"}) {
+    o.listen_host = host;
+    o.advertise_host = "kafka.lan";
+    EXPECT_EQ(place_of(o, 3)->listen_host, host);
+    EXPECT_EQ(place_of(o, 3)->advertise_host, "kafka.lan");
+    EXPECT_EQ(place_of(o, 3)->port, 9112);
+    EXPECT_EQ(place_of(o, 3)->metrics_port, 11021);
+    EXPECT_EQ(zookeeper_host(o), "127.0.0.1");
+  }
+  o.metrics_port = 0;
+  EXPECT_EQ(place_of(o, 3)->metrics_port, 0);
+  o.port = 65500;
+  EXPECT_THAT(place_of(o, 15).error(), HasSubstr("--port 65500"));
 }
 
 TEST(Text, StatusJsonHasWhatScriptsNeed) {
@@ -185,16 +263,20 @@ TEST(Text, EnvIsSafeForEval) {
   EXPECT_THAT(env_text(odd), HasSubstr("BOOTSTRAP='a'\\''; rm -rf b'\n"));
 }
 
+config::BrokerConfig loaded(const Place& place, int brokers, unsigned cores = 8) {
+  auto file =
+      config::parse_properties(server_properties(place, brokers, "127.0.0.1:2181", "2.8", "/data/a b\\c", cores));
+  if (!file) return {};
+  auto config = config::load_broker_config({{}, {}, *file});
+  EXPECT_TRUE(config) << testing::PrintToString(config.error());
+  if (!config) return {};
+  EXPECT_THAT(config->warnings, ElementsAre());
+  return config->config;
+}
+
 TEST(Text, TheWrittenServerPropertiesLoad) {
-  UpOptions o;
-  o.advertise_host = "kafka.lan";
-  o.listen_host = "0.0.0.0";
-  auto file = config::parse_properties(server_properties(o, "2.8", "/data/a b\\c"));
-  ASSERT_TRUE(file);
-  auto loaded = config::load_broker_config({{}, {}, *file});
-  ASSERT_TRUE(loaded) << testing::PrintToString(loaded.error());
-  EXPECT_THAT(loaded->warnings, ElementsAre());
-  const auto& c = loaded->config;
+  Place place{1, "0.0.0.0", "kafka.lan", 9092, 11001, "use1-az1"};
+  auto c = loaded(place, 1);
   EXPECT_EQ(c.broker_id, BrokerId{1});
   EXPECT_EQ(c.listeners[0].text(), "PLAINTEXT://0.0.0.0:9092");
   EXPECT_EQ(c.advertised[0].text(), "PLAINTEXT://kafka.lan:9092");
@@ -202,8 +284,30 @@ TEST(Text, TheWrittenServerPropertiesLoad) {
   EXPECT_EQ(c.offsets_topic_replication_factor, 1);
   EXPECT_EQ(c.inter_broker_protocol, (config::KafkaVersion{2, 8}));
   EXPECT_EQ(c.weir_metrics_listener, (config::HostPort{"0.0.0.0", 11001}));
-  o.metrics_port = 0;
-  EXPECT_THAT(server_properties(o, "3.9", "/d"), Not(HasSubstr("metrics")));
+  EXPECT_EQ(c.rack, "");
+  EXPECT_EQ(c.weir_shards, 0);
+  place.metrics_port = 0;
+  EXPECT_EQ(loaded(place, 1).weir_metrics_listener, std::nullopt);
+}
+
+TEST(Text, WithMoreBrokersThereAreMoreReplicasAsInMsk) {
+  Place place{2, "127.0.0.2", "127.0.0.2", 9092, 11001, "use1-az2"};
+  struct Case {
+    int brokers, factor, in_sync;
+  };
+  for (const Case& c : {Case{1, 1, 1}, Case{2, 2, 1}, Case{3, 3, 2}, Case{15, 3, 2}}) {
+    const auto config = loaded(place, c.brokers);
+    EXPECT_EQ(config.default_replication_factor, c.factor) << c.brokers;
+    EXPECT_EQ(config.min_insync_replicas, c.in_sync) << c.brokers;
+    EXPECT_EQ(config.offsets_topic_replication_factor, c.factor) << c.brokers;
+    EXPECT_EQ(config.transaction_state_log_replication_factor, c.factor) << c.brokers;
+    EXPECT_EQ(config.transaction_state_log_min_isr, c.in_sync) << c.brokers;
+  }
+  const auto config = loaded(place, 15);
+  EXPECT_EQ(config.rack, "use1-az2");
+  EXPECT_EQ(config.weir_shards, 2);                // of eight cores
+  EXPECT_EQ(loaded(place, 15, 2).weir_shards, 1);  // of two
+  EXPECT_EQ(loaded(place, 2, 2).weir_shards, 0);   // one a core
 }
 
 }  // namespace

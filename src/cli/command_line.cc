@@ -9,6 +9,8 @@
 #include <optional>
 #include <sstream>
 
+#include "cli/place.h"
+
 namespace weir::cli {
 
 std::string_view version() { return WEIR_VERSION; }
@@ -138,16 +140,17 @@ Binder add_zookeeper(CLI::App& root) {
 Binder add_up(CLI::App& root) {
   struct Values {
     UpOptions options;
-    int brokers = 1;
     int port = 9092, zookeeper_port = 2181, metrics_port = 11001;
     std::vector<std::string> overrides;
     LogFlags log;
   };
   auto v = std::make_shared<Values>();
-  CLI::App* app = root.add_subcommand("up", "Start everything on this machine: coordination service and a broker");
-  app->add_option("--brokers", v->brokers, "How many brokers; one is what works")->type_name("N")->default_str("1");
+  CLI::App* app = root.add_subcommand("up", "Start everything on this machine: coordination service and brokers");
+  app->add_option("--brokers", v->options.brokers, "How many brokers; as many as there are when left out, at first one")
+      ->type_name("N")
+      ->check(CLI::Range(1, brokers_max));
   add_data(*app, v->options.data_dir);
-  app->add_option("--listen", v->options.listen_host, "Address to listen on")
+  app->add_option("--listen", v->options.listen_host, "Address of the first broker; a loopback address is counted up")
       ->type_name("HOST")
       ->default_str("127.0.0.1");
   app->add_option("--advertise", v->options.advertise_host, "Address that clients are told, if another")
@@ -155,9 +158,9 @@ Binder add_up(CLI::App& root) {
   auto port = [&](const char* name, int& value, const char* what, const char* initial) {
     app->add_option(name, value, what)->type_name("PORT")->default_str(initial)->check(CLI::Range(0, 65535));
   };
-  port("--port", v->port, "Port of the broker", "9092");
+  port("--port", v->port, "Port of each broker", "9092");
   port("--zookeeper-port", v->zookeeper_port, "Port of the coordination service", "2181");
-  port("--metrics-port", v->metrics_port, "Port of the broker's Prometheus metrics; 0 for none", "11001");
+  port("--metrics-port", v->metrics_port, "Port of each broker's Prometheus metrics; 0 for none", "11001");
   app->add_option("--kafka-version", v->options.kafka_version,
                   "Version of Kafka that the cluster is compatible with, 1.1 to 3.9")
       ->type_name("V");
@@ -168,15 +171,15 @@ Binder add_up(CLI::App& root) {
       "Examples:\n"
       "  weir up                                  a broker on 127.0.0.1:9092; Ctrl-C stops it, data stays in ~/.weir\n"
       "  weir up --detach                         the same in the background; weir status, weir down\n"
-      "  weir up --data /tmp/w --port 19092 --zookeeper-port 12181 --metrics-port 0     a second one beside it\n"
+      "  weir up --brokers 3                      three, on 127.0.0.1:9092, 127.0.0.2:9092 and 127.0.0.3:9092\n"
+      "  weir up --data /tmp/w --listen 127.0.1.1                                       a second cluster beside it\n"
+      "  weir up --data /tmp/w --port 19092 --zookeeper-port 12181 --metrics-port 0     the same by other ports\n"
       "  weir up --listen 0.0.0.0 --advertise kafka.lan                                 for others on the network\n"
-      "  weir up --override auto.create.topics.enable=false --override num.partitions=6");
+      "  weir up --override auto.create.topics.enable=false --override num.partitions=6\n"
+      "\nThe number of brokers is kept with the data. More than one are in zones in turn (broker.rack), and topics\n"
+      "have two or three replicas. On an address that is no loopback one, brokers differ by port: 9092, 9102, ...");
   return {app, [v]() -> Command {
             UpOptions& o = v->options;
-            if (v->brokers != 1) {
-              throw CLI::ValidationError(
-                  "--brokers", fmt::format("{} cannot be: weir up starts one broker; leave --brokers out", v->brokers));
-            }
             if (v->port == 0) throw CLI::ValidationError("--port", "0 cannot be: clients must know the port");
             if (v->zookeeper_port == 0) {
               throw CLI::ValidationError("--zookeeper-port", "0 cannot be: brokers must know the port");
@@ -219,10 +222,15 @@ Binder add_status(CLI::App& root) {
   return {app, [v]() -> Command { return *v; }};
 }
 
+void add_one_broker(CLI::App& app, std::optional<int>& broker, const char* what) {
+  app.add_option("--broker", broker, what)->type_name("N")->check(CLI::Range(1, brokers_max));
+}
+
 Binder add_down(CLI::App& root) {
   auto v = std::make_shared<DownOptions>();
-  CLI::App* app = root.add_subcommand("down", "Stop what weir up runs; data stays");
+  CLI::App* app = root.add_subcommand("down", "Stop what weir up runs, or one broker of it; data stays");
   add_data(*app, v->data_dir);
+  add_one_broker(*app, v->broker, "Stop only this broker; the others go on");
   app->add_option("--timeout", v->timeout_seconds, "How long to wait for it")
       ->type_name("SECONDS")
       ->default_str("60")
@@ -231,7 +239,26 @@ Binder add_down(CLI::App& root) {
       "Examples:\n"
       "  weir down\n"
       "  weir down --data /tmp/w\n"
+      "  weir down --broker 2                     only broker 2; weir restart --broker 2 starts it again\n"
       "  rm -r ~/.weir                            afterwards, to start from nothing next time");
+  return {app, [v]() -> Command { return *v; }};
+}
+
+Binder add_restart(CLI::App& root) {
+  auto v = std::make_shared<RestartOptions>();
+  CLI::App* app = root.add_subcommand("restart", "Restart a broker of what weir up runs, or all one after another");
+  add_data(*app, v->data_dir);
+  add_one_broker(*app, v->broker, "Only this broker; one that was stopped is started");
+  app->add_option("--timeout", v->timeout_seconds, "How long to wait for each broker")
+      ->type_name("SECONDS")
+      ->default_str("300")
+      ->check(CLI::Range(1, 86400));
+  app->footer(
+      "Examples:\n"
+      "  weir restart --broker 2                  a controlled shutdown of broker 2, and its start\n"
+      "  weir restart                             all brokers, one after another\n"
+      "\nWith all, the next broker is restarted when the one before it serves and is in sync again, so that topics\n"
+      "with enough replicas stay available.");
   return {app, [v]() -> Command { return *v; }};
 }
 
@@ -259,14 +286,15 @@ std::expected<Command, Answer> parse_command_line(const std::vector<std::string>
   root.footer(
       "Examples:\n"
       "  weir up                                     a broker on 127.0.0.1:9092, in the foreground\n"
+      "  weir up --brokers 3                         three brokers, on 127.0.0.1, 127.0.0.2 and 127.0.0.3\n"
       "  weir up --detach && weir status             in the background\n"
       "  weir down                                   stop it\n"
       "  weir broker --config server.properties      one broker of a cluster\n"
       "\n`weir COMMAND --help` says more of each.");
   root.require_subcommand(1);
   root.set_version_flag("--version", std::string("weir ") + WEIR_VERSION);
-  std::vector<Binder> binders{add_up(root),     add_status(root),    add_down(root),   add_env(root),
-                              add_broker(root), add_zookeeper(root), add_version(root)};
+  std::vector<Binder> binders{add_up(root),  add_status(root), add_down(root),      add_restart(root),
+                              add_env(root), add_broker(root), add_zookeeper(root), add_version(root)};
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // as CLI11 wants them
   try {
     if (arguments.empty()) return std::unexpected(Answer{exit_usage, root.help()});

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -33,8 +34,10 @@ struct ZookeeperOptions {
   LogOptions log;
 };
 
+// Host, advertised host and ports are those of the first broker; place.h has the others'.
 struct UpOptions {
   std::string data_dir;  // empty: ~/.weir
+  int brokers = 0;       // 0: as many as there are, at first one
   std::string listen_host = "127.0.0.1";
   std::string advertise_host;  // empty: listen_host
   std::uint16_t port = 9092;
@@ -53,7 +56,14 @@ struct StatusOptions {
 
 struct DownOptions {
   std::string data_dir;
+  std::optional<int> broker;  // only this one; the others go on
   int timeout_seconds = 60;
+};
+
+struct RestartOptions {
+  std::string data_dir;
+  std::optional<int> broker;  // nothing: all, one after another
+  int timeout_seconds = 300;  // for each
 };
 
 struct EnvOptions {
@@ -62,7 +72,7 @@ struct EnvOptions {
 
 struct VersionOptions {};
 
-using Command =
-    std::variant<BrokerOptions, ZookeeperOptions, UpOptions, StatusOptions, DownOptions, EnvOptions, VersionOptions>;
+using Command = std::variant<BrokerOptions, ZookeeperOptions, UpOptions, StatusOptions, DownOptions, RestartOptions,
+                             EnvOptions, VersionOptions>;
 
 }  // namespace weir::cli

@@ -9,8 +9,9 @@ namespace weir::cli {
 
 namespace json = boost::json;
 
-const ProcessState* State::find(std::string_view role) const {
-  auto it = std::ranges::find(processes, role, &ProcessState::role);
+const ProcessState* State::find(std::string_view role, std::optional<std::int32_t> id) const {
+  auto it =
+      std::ranges::find_if(processes, [&](const ProcessState& p) { return p.role == role && (!id || p.id == id); });
   return it == processes.end() ? nullptr : &*it;
 }
 
@@ -28,6 +29,7 @@ json::object as_object(const State& state) {
     o["started"] = p.process.started;
     o["state"] = p.state;
     o["restarts"] = p.restarts;
+    if (!p.rack.empty()) o["rack"] = p.rack;
     o["addresses"] = std::move(addresses);
     processes.push_back(std::move(o));
   }
@@ -85,6 +87,7 @@ std::expected<State, std::string> parse_state(std::string_view text) {
     s.process.started = number_of<std::uint64_t>(*p, "started");
     s.state = text_of(*p, "state");
     s.restarts = number_of<std::uint32_t>(*p, "restarts");
+    s.rack = text_of(*p, "rack");
     if (p->if_contains("id") != nullptr) s.id = number_of<std::int32_t>(*p, "id");
     if (const json::value* addresses = p->if_contains("addresses"); addresses != nullptr && addresses->is_object()) {
       for (const auto& entry : addresses->get_object()) {

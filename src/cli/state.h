@@ -25,7 +25,8 @@ struct ProcessState {
   ProcessId process;
   std::string state;
   std::map<std::string, std::string> addresses;  // by listener's name: "PLAINTEXT" -> "127.0.0.1:9092"
-  std::uint32_t restarts = 0;
+  std::uint32_t restarts = 0;                    // after it had died
+  std::string rack;                              // a broker's zone; empty: none
   friend bool operator==(const ProcessState&, const ProcessState&) = default;
 };
 
@@ -36,7 +37,8 @@ struct State {
   std::string boot_id;                  // of the machine: pids of an earlier boot mean nothing
   std::vector<ProcessState> processes;  // the supervisor first, then in the order they start
 
-  const ProcessState* find(std::string_view role) const;
+  // The first of this role; with an id, the one that has it.
+  const ProcessState* find(std::string_view role, std::optional<std::int32_t> id = {}) const;
   friend bool operator==(const State&, const State&) = default;
 };
 

@@ -1,0 +1,40 @@
+// What a cluster's nodes in ZooKeeper say, read from outside the cluster: by `weir restart`, to know when a broker is
+// in sync again, and by `weir migrate check`.
+#pragma once
+
+#include <expected>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/id.h"
+#include "base/units.h"
+#include "runtime/task.h"
+#include "zkclient/zk.h"
+#include "zkwire/layout.h"
+
+namespace weir::apps {
+
+// Nodes that could not be read or understood are left out and named in `problems`.
+struct ClusterView {
+  std::map<BrokerId, zkwire::layout::BrokerRegistration> brokers;
+  std::optional<BrokerId> controller;
+  std::map<std::string, zkwire::layout::TopicAssignment> topics;
+  std::map<zkwire::layout::TopicPartition, zkwire::layout::PartitionState> states;
+  std::vector<std::string> problems;  // sentences
+};
+
+// Of all topics, or only of partitions that have `replica` among their replicas.
+runtime::Task<zkclient::ZkResult<ClusterView>> read_cluster(zkclient::Zk& zk, std::optional<BrokerId> replica = {});
+
+// Opens a session, runs `work` on a thread of its own and waits for it. The error is a sentence: nothing answers there.
+std::expected<void, std::string> with_zookeeper(const std::string& connect,
+                                                std::function<runtime::Task<void>(zkclient::Zk&)> work);
+
+// Waits until the broker is in the ISR of every partition that it holds a replica of. The error is a sentence.
+std::expected<void, std::string> wait_in_sync(const std::string& connect, BrokerId broker, milliseconds timeout);
+
+}  // namespace weir::apps
