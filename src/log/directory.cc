@@ -150,6 +150,10 @@ Result<std::unique_ptr<Log>> Directory::load_one(const TopicPartition& partition
                                 .now = clock_.wall().count(),
                                 .jitter_seed = std::hash<std::string>{}(directory_name(partition))});
   if (!log) return fail(log.error().code, fmt::format("{}: {}", directory_name(partition), log.error().message));
+  if (at(marks) > (*log)->log_end()) {
+    WEIR_LOG(warn, "{}: the checkpoint says high watermark {}, the log ends at {}: taking that",
+             directory_name(partition), at(marks).value, (*log)->log_end().value);
+  }
   (*log)->set_high_watermark(at(marks));
   return log;
 }

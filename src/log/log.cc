@@ -89,6 +89,11 @@ std::expected<Appended, record::Rejection> Log::append_as_leader(bytes::Shared r
   if (!valid) return std::unexpected(std::move(valid.error()));
 
   const auto batches = valid->records.view();
+  if (batches.size() > static_cast<std::size_t>(config_.segment_bytes)) {
+    return std::unexpected(
+        rejection({ErrorCode::RECORD_LIST_TOO_LARGE,
+                   fmt::format("{} bytes do not fit a segment of {}", batches.size(), config_.segment_bytes)}));
+  }
   auto duplicate = producers_.check(record::BatchView(batches), origin);
   if (!duplicate) return std::unexpected(rejection(duplicate.error()));
   Appended out;
@@ -110,8 +115,19 @@ std::expected<Appended, record::Rejection> Log::append_as_leader(bytes::Shared r
   return out;
 }
 
-Result<Appended> Log::append_as_follower(bytes::Shared records, TimestampMs now) {
+Result<Appended> Log::append_as_follower(bytes::Shared records, TimestampMs now, std::optional<LeaderEpoch> epoch_max) {
   if (auto fine = usable(); !fine) return std::unexpected(fine.error());
+  if (epoch_max) {
+    record::Batches batches(records.view());
+    std::size_t keep = 0;
+    while (auto batch = batches.next()) {
+      if (batch->leader_epoch() > *epoch_max) {
+        records = records.sub(0, keep);
+        break;
+      }
+      keep += batch->size();
+    }
+  }
   auto checked = record::check_replicated(std::move(records));
   if (!checked) return std::unexpected(checked.error());
   Appended out;
@@ -125,7 +141,11 @@ Result<Appended> Log::append_as_follower(bytes::Shared records, TimestampMs now)
                 fmt::format("{}: the leader sends offset {}, the log ends at {}", directory_name(partition_),
                             batches.first_offset.value, log_end_.value));
   }
-  auto done = write(batches.records.view(), batches.first_offset, batches.last_offset, batches.max_timestamp, now);
+  const bool whole = batches.records.size() <= static_cast<std::size_t>(config_.segment_bytes) &&
+                     batches.last_offset - batches.first_offset <= INT32_MAX;
+  auto done = whole
+                  ? write(batches.records.view(), batches.first_offset, batches.last_offset, batches.max_timestamp, now)
+                  : write_in_pieces(batches.records.view(), now);
   if (!done) return std::unexpected(done.error());
   out.first_offset = batches.first_offset;
   out.last_offset = batches.last_offset;
@@ -135,11 +155,33 @@ Result<Appended> Log::append_as_follower(bytes::Shared records, TimestampMs now)
   return out;
 }
 
-Result<> Log::write(bytes::Bytes records, Offset first, Offset last, TimestampMs max_timestamp, TimestampMs now) {
-  if (records.size() > static_cast<std::size_t>(config_.segment_bytes)) {
-    return fail(ErrorCode::RECORD_LIST_TOO_LARGE,
-                fmt::format("{} bytes do not fit a segment of {}", records.size(), config_.segment_bytes));
+// As many batches at a time as a segment takes, and at least one: what a leader took, a follower takes, whatever its
+// own segment.bytes.
+Result<> Log::write_in_pieces(bytes::Bytes records, TimestampMs now) {
+  record::Batches batches(records);
+  const auto room = static_cast<std::size_t>(config_.segment_bytes);
+  std::size_t begin = 0;
+  std::size_t end = 0;
+  Offset first;
+  Offset last;
+  TimestampMs newest = no_timestamp;
+  while (auto batch = batches.next()) {
+    if (end > begin && (end - begin + batch->size() > room || batch->last_offset() - first > INT32_MAX)) {
+      if (auto done = write(records.subspan(begin, end - begin), first, last, newest, now); !done) return done;
+      begin = end;
+    }
+    if (begin == end) {
+      first = batch->base_offset();
+      newest = no_timestamp;
+    }
+    last = batch->last_offset();
+    newest = std::max(newest, batch->max_timestamp());
+    end += batch->size();
   }
+  return end > begin ? write(records.subspan(begin, end - begin), first, last, newest, now) : Result<>{};
+}
+
+Result<> Log::write(bytes::Bytes records, Offset first, Offset last, TimestampMs max_timestamp, TimestampMs now) {
   if (roll_needed(records.size(), last, max_timestamp, now)) {
     if (auto done = roll_to(std::max(first, log_end_), now); !done) return done;
   }

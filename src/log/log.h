@@ -144,8 +144,11 @@ class Log {
   std::expected<Appended, record::Rejection> append_as_leader(bytes::Shared records, LeaderEpoch epoch, TimestampMs now,
                                                               record::Origin origin = record::Origin::client);
   // Whole batches with the offsets a leader gave; a cut-off batch at the end is left out. The first may not begin
-  // before the log's end (OFFSET_OUT_OF_RANGE). Epochs are learned from the batches.
-  Result<Appended> append_as_follower(bytes::Shared records, TimestampMs now);
+  // before the log's end (OFFSET_OUT_OF_RANGE). Epochs are learned from the batches; what follows a batch of a later
+  // epoch than `epoch_max` (that of the leader who was asked), with it, is left out. More than a segment holds is
+  // written in several pieces: after an error the first ones may be there.
+  Result<Appended> append_as_follower(bytes::Shared records, TimestampMs now,
+                                      std::optional<LeaderEpoch> epoch_max = std::nullopt);
 
   // From the batch that holds `from`. An empty slice at the bound. OFFSET_OUT_OF_RANGE below the log's start and
   // above its end. With `min_one` the first batch is given whole even when larger than `max_bytes`.
@@ -223,6 +226,7 @@ class Log {
   const ProducerState& producers() const { return producers_; }
   void remove_expired_producers(TimestampMs now) { producers_.remove_expired(now); }
   bool failed() const { return failed_; }
+  runtime::Files& files() { return cache_.files(); }
 
  private:
   struct Loader;
@@ -241,6 +245,7 @@ class Log {
   std::unexpected<Error> write_failed(const runtime::IoError& error);
 
   Result<> write(bytes::Bytes records, Offset first, Offset last, TimestampMs max_timestamp, TimestampMs now);
+  Result<> write_in_pieces(bytes::Bytes records, TimestampMs now);
   bool roll_needed(std::size_t size, Offset last, TimestampMs max_timestamp, TimestampMs now) const;
   Result<> roll_to(Offset base, TimestampMs now);
   // The batches were written from `position` of the active segment on: everything in memory that follows.

@@ -1,6 +1,7 @@
 #include "replica/manager.h"
 
 #include <algorithm>
+#include <mutex>
 #include <utility>
 
 #include "base/log.h"
@@ -14,7 +15,53 @@ namespace {
 
 log::TopicPartition log_name(const TopicPartition& tp) { return {tp.topic, tp.partition}; }
 
+// So many partitions are made, or change their roles, before a shard looks after others.
+constexpr std::size_t logs_at_once = 256;
+constexpr std::size_t roles_at_once = 64;
+
 }  // namespace
+
+// What the metrics show, as of the last view().
+struct ReplicaManager::Totals {
+  struct Lag {
+    std::string topic;
+    std::string partition;
+    std::string replica;
+    std::int64_t messages;
+  };
+  std::mutex mutex;  // the thread that asks for metrics is any
+  std::int64_t under_replicated = 0;
+  std::int64_t under_min_isr = 0;
+  std::int64_t at_min_isr = 0;
+  std::int64_t lag_max = 0;
+  std::int64_t failed_fetches = 0;
+  std::vector<Lag> lags;
+};
+
+// Changes of one shard's partitions come one after the other: an order and a stop of the same partition must not meet
+// while its log is being made in the pool.
+class ReplicaManager::Turn {
+ public:
+  explicit Turn(Part& part) : part_(part) {}
+  ~Turn() {
+    part_.changing = false;
+    if (!part_.turns.empty()) part_.turns.front()->wake();
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+  static Task<void> take(Part& part) {
+    if (part.changing || !part.turns.empty()) {
+      runtime::Waiter waiter(part.shard);
+      const auto at = part.turns.insert(part.turns.end(), &waiter);
+      while (part.changing || part.turns.front() != &waiter) co_await waiter.wait();
+      part.turns.erase(at);
+    }
+    part.changing = true;
+  }
+
+ private:
+  Part& part_;
+};
 
 ReplicaManager::ReplicaManager(std::vector<runtime::Shard*> shards, runtime::Pool& pool, runtime::Files& files,
                                runtime::Clock& clock, runtime::Random& random, metrics::Registry& metrics,
@@ -26,6 +73,9 @@ ReplicaManager::ReplicaManager(std::vector<runtime::Shard*> shards, runtime::Poo
       random_(random),
       options_(std::move(options)),
       cache_(files, options_.open_files_max),
+      leader_throttle_(options_.quota_samples, options_.quota_sample),
+      follower_throttle_(options_.quota_samples, options_.quota_sample),
+      totals_(std::make_shared<Totals>()),
       messages_in_(metrics.counters("weir_topic_messages_in_total", "Records appended by producers", {"topic"},
                                     options_.topics_counted_max)),
       bytes_in_(metrics.counters("weir_topic_bytes_in_total", "Bytes of record batches appended by producers",
@@ -33,6 +83,41 @@ ReplicaManager::ReplicaManager(std::vector<runtime::Shard*> shards, runtime::Poo
       bytes_out_(metrics.counters("weir_topic_bytes_out_total", "Bytes of record batches sent to consumers", {"topic"},
                                   options_.topics_counted_max)) {
   for (auto* shard : shards_) parts_.push_back(std::make_unique<Part>(*shard));
+  replication_.isr_changer = options_.isr_changer;
+  replication_.alive = options_.alive;
+  replication_.lag_time_max = options_.replica_lag_time_max;
+  replication_.flush_at_min_isr = options_.flush_at_min_isr;
+  show(metrics);
+}
+
+void ReplicaManager::show(metrics::Registry& metrics) {
+  replication_.isr_shrinks = &metrics.counter("weir_isr_shrinks_total", "In-sync sets that lost a replica");
+  replication_.isr_expands = &metrics.counter("weir_isr_expands_total", "In-sync sets that gained a replica");
+  replication_.isr_failures =
+      &metrics.counter("weir_isr_failed_updates_total", "Changes of an in-sync set that were refused or failed");
+  auto gauge = [this, &metrics](std::string_view name, std::string_view help, std::int64_t Totals::* value) {
+    auto read = [totals = totals_, value] {
+      const std::scoped_lock lock(totals->mutex);
+      return static_cast<double>((*totals).*value);
+    };
+    shown_.push_back(metrics.gauge_callback(name, help, std::move(read)));
+  };
+  gauge("weir_under_replicated_partitions", "Partitions led here with fewer in-sync replicas than replicas",
+        &Totals::under_replicated);
+  gauge("weir_under_min_isr_partitions", "Partitions led here with fewer in-sync replicas than min.insync.replicas",
+        &Totals::under_min_isr);
+  gauge("weir_at_min_isr_partitions", "Partitions led here with just min.insync.replicas in sync", &Totals::at_min_isr);
+  gauge("weir_replica_lag_max", "The most messages that a partition followed here lacks", &Totals::lag_max);
+  gauge("weir_failed_fetch_partitions", "Partitions that follow no leader until the controller speaks again",
+        &Totals::failed_fetches);
+  auto lags = [totals = totals_](metrics::Emit& out) {
+    const std::scoped_lock lock(totals->mutex);
+    for (const auto& lag : totals->lags) {
+      out.sample({lag.topic, lag.partition, lag.replica}, static_cast<double>(lag.messages));
+    }
+  };
+  shown_.push_back(metrics.collector("weir_follower_lag", "Messages that a follower of a partition led here lacks",
+                                     metrics::Kind::gauge, {"topic", "partition", "replica"}, std::move(lags)));
 }
 
 ReplicaManager::~ReplicaManager() = default;
@@ -92,9 +177,8 @@ void ReplicaManager::adopt(Part& part, std::unique_ptr<log::Log> log, log::Direc
   for (std::size_t i = 0; i < directories_.size(); ++i) {
     if (directories_[i].get() == &directory) directory_logs_[i]->fetch_add(1, std::memory_order_relaxed);
   }
-  part.partitions[id] =
-      std::make_shared<Partition>(part.shard, pool_, part.scope, self_, std::move(log), directory,
-                                  counters_of(id.topic), options_.settings(id.topic).min_insync_replicas);
+  part.partitions[id] = std::make_shared<Partition>(part.shard, pool_, part.scope, self_, replication_, std::move(log),
+                                                    directory, counters_of(id.topic), options_.settings(id.topic));
 }
 
 Task<Result<>> ReplicaManager::start() {
@@ -129,10 +213,19 @@ Task<Result<>> ReplicaManager::start() {
              std::chrono::duration_cast<milliseconds>(clock_.mono() - began).count(), clean ? "a clean" : "an unclean");
   }
   for (auto& part : parts_) {
-    auto begin = [this, &part] { part->scope.spawn(upkeep(*part)); };
+    auto begin = [this, &part] {
+      part->scope.spawn(upkeep(*part));
+      if (options_.isr_changer != nullptr) part->scope.spawn(isr_upkeep(*part));
+      if (options_.fetch.sockets != nullptr) {
+        auto checkpoint = [this] { return checkpoint_now(); };
+        part->fetchers =
+            std::make_shared<Fetchers>(part->shard, self_, options_.fetch, follower_throttle_, std::move(checkpoint));
+      }
+    };
     co_await call(part->shard, std::move(begin));
   }
   auto* shard = runtime::Shard::current();
+  home_ = shard;
   scope_ = std::make_unique<runtime::Scope>(*shard);
   checkpoint_bell_ = std::make_unique<runtime::Waiter>(*shard);
   scope_->spawn(checkpoint_loop());
@@ -156,36 +249,98 @@ log::Directory& ReplicaManager::emptiest() {
   return *directories_[best];
 }
 
-Task<Result<>> ReplicaManager::apply_one(Part& part, const Change& change) {
-  const auto& id = change.partition;
-  auto it = part.partitions.find(id);
-  if (it != part.partitions.end()) {
-    const auto had = it->second->topic_id();
-    if (!change.topic_id.is_zero()) {
-      if (!had) {
-        if (auto done = it->second->log().set_topic_id(change.topic_id); !done) co_return done;
-      } else if (*had != change.topic_id) {
-        // A topic deleted and made again while this broker was away: the old records are not the new topic's.
-        WEIR_LOG(warn, "{}: the log on disk is of topic id {}, the cluster's is {}: removing the old one", id.text(),
-                 had->text(), change.topic_id.text());
-        if (auto done = co_await stop_here(part, id, true); !done) co_return done;
-        it = part.partitions.end();
+// ---- orders of the controller
+
+Task<void> ReplicaManager::on_each_part(std::function<Task<void>(std::size_t)> work) {
+  runtime::Scope scope(*runtime::Shard::current());
+  for (std::size_t i = 0; i < parts_.size(); ++i) scope.spawn(on_part(*shards_[i], work, i));
+  co_await scope.stop();
+}
+
+Task<void> ReplicaManager::on_part(runtime::Shard& shard, std::function<Task<void>(std::size_t)> work, std::size_t i) {
+  auto run = [&work, i] { return work(i); };
+  co_await call(shard, std::move(run));
+}
+
+// Zero is what says that there is none.
+Result<> ReplicaManager::check_topic_id(Partition& partition, const Uuid& id) {
+  if (id.is_zero()) return {};
+  const auto had = partition.topic_id();
+  if (!had) return partition.log().set_topic_id(id);
+  if (*had == id) return {};
+  return fail(ErrorCode::INCONSISTENT_TOPIC_ID,
+              fmt::format("the log in {} is of the topic with id {}, the cluster's {} has id {}; move the directory "
+                          "away when it is not needed",
+                          partition.log().directory(), had->text(), partition.id().topic, id.text()));
+}
+
+Task<void> ReplicaManager::make_logs(Part& part, const std::vector<Change>& changes,
+                                     const std::vector<std::size_t>& mine, std::vector<Result<>>& results) {
+  struct Making {
+    std::size_t index;
+    log::Directory* directory;
+    Result<std::unique_ptr<log::Log>> log;
+  };
+  std::vector<Making> missing;
+  for (const auto i : mine) {
+    const auto& change = changes[i];
+    if (part.partitions.contains(change.partition)) continue;
+    if (std::ranges::find(change.leadership.replicas, self_) == change.leadership.replicas.end()) continue;
+    auto& directory = emptiest();
+    // Counted at once, so that the next one goes to another directory.
+    count_log(directory, 1);
+    missing.push_back({i, &directory, nullptr});
+  }
+  for (std::size_t from = 0; from < missing.size(); from += logs_at_once) {
+    const auto to = std::min(from + logs_at_once, missing.size());
+    auto create = [&] {
+      for (auto k = from; k < to; ++k) {
+        const auto& change = changes[missing[k].index];
+        std::optional<Uuid> topic_id;
+        if (!change.topic_id.is_zero()) topic_id = change.topic_id;
+        missing[k].log = missing[k].directory->create(log_name(change.partition),
+                                                      options_.settings(change.partition.topic).log, topic_id, now());
+      }
+    };
+    co_await pool_.run(std::move(create));
+    for (auto k = from; k < to; ++k) {
+      auto& made = missing[k];
+      count_log(*made.directory, -1);
+      if (made.log) {
+        adopt(part, std::move(*made.log), *made.directory);
+      } else {
+        results[made.index] = std::unexpected(made.log.error());
       }
     }
   }
-  if (it == part.partitions.end()) {
-    auto& directory = emptiest();
-    std::optional<Uuid> topic_id;
-    if (!change.topic_id.is_zero()) topic_id = change.topic_id;
-    auto create = [this, &directory, id, topic_id, at = now()] {
-      return directory.create(log_name(id), options_.settings(id.topic).log, topic_id, at);
-    };
-    auto made = co_await pool_.run(std::move(create));
-    if (!made) co_return std::unexpected(made.error());
-    adopt(part, std::move(*made), directory);
-    it = part.partitions.find(id);
+}
+
+Task<void> ReplicaManager::apply_part(Part& part, const std::vector<Change>& changes, std::vector<std::size_t> mine,
+                                      std::vector<Result<>>& results) {
+  co_await Turn::take(part);
+  const Turn turn(part);
+  co_await make_logs(part, changes, mine, results);
+  FetcherUpdates updates(parts_.size());
+  std::size_t done = 0;
+  for (const auto i : mine) {
+    if (!results[i]) continue;
+    const auto& change = changes[i];
+    const auto it = part.partitions.find(change.partition);
+    if (it == part.partitions.end()) {
+      results[i] = fail(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                        fmt::format("{}: this broker is not among the replicas", change.partition.text()));
+      continue;
+    }
+    const auto partition = it->second;
+    results[i] = check_topic_id(*partition, change.topic_id);
+    if (results[i]) results[i] = partition->become(change.leadership);
+    if (results[i]) follow(part, partition, updates);
+    if (++done % roles_at_once == 0) {
+      send(std::exchange(updates, FetcherUpdates(parts_.size())));
+      co_await runtime::sleep(part.shard, nanoseconds(0));
+    }
   }
-  co_return it->second->become(change.leadership);
+  send(std::move(updates));
 }
 
 Task<std::vector<Result<>>> ReplicaManager::apply(std::vector<Change> changes) {
@@ -195,44 +350,171 @@ Task<std::vector<Result<>>> ReplicaManager::apply(std::vector<Change> changes) {
     const auto& id = changes[i].partition;
     by_part[hash_of(id.topic, id.partition) % parts_.size()].push_back(i);
   }
-  for (std::size_t p = 0; p < parts_.size(); ++p) {
-    if (by_part[p].empty()) continue;
-    auto work = [this, &part = *parts_[p], &mine = by_part[p], &changes, &results]() -> Task<void> {
-      for (const auto i : mine) results[i] = co_await apply_one(part, changes[i]);
-    };
-    co_await call(*shards_[p], std::move(work));
-  }
+  auto work = [this, &by_part, &changes, &results](std::size_t p) -> Task<void> {
+    if (by_part[p].empty()) return nothing();
+    return apply_part(*parts_[p], changes, std::move(by_part[p]), results);
+  };
+  co_await on_each_part(std::move(work));
   for (std::size_t i = 0; i < changes.size(); ++i) {
-    if (!results[i]) {
+    if (results[i]) continue;
+    const auto& error = results[i].error();
+    if (error.code == ErrorCode::STALE_CONTROLLER_EPOCH) {
+      WEIR_LOG(info, "passed over an order: {}", error.message);
+    } else {
       WEIR_LOG(error, "{}: cannot take the role the controller gave: {}: {}", changes[i].partition.text(),
-               name(results[i].error().code), results[i].error().message);
+               name(error.code), error.message);
     }
   }
   co_return results;
 }
 
-Task<Result<>> ReplicaManager::stop_here(Part& part, TopicPartition id, bool remove) {
-  const auto it = part.partitions.find(id);
-  if (it == part.partitions.end()) co_return Result<>{};
-  const auto partition = it->second;
-  partition->leave();
-  if (!remove) co_return Result<>{};
-  part.partitions.erase(it);
-  auto& directory = partition->directory();
+Task<void> ReplicaManager::nothing() { co_return; }
+
+void ReplicaManager::count_log(log::Directory& directory, int by) {
   for (std::size_t i = 0; i < directories_.size(); ++i) {
-    if (directories_[i].get() == &directory) directory_logs_[i]->fetch_sub(1, std::memory_order_relaxed);
+    if (directories_[i].get() == &directory) {
+      directory_logs_[i]->fetch_add(static_cast<std::size_t>(by), std::memory_order_relaxed);
+    }
   }
-  auto removal = directory.remove(partition->log(), random_.uuid(), now());
-  if (!removal) co_return std::unexpected(removal.error());
-  part.removals.push_back(std::move(*removal));
+}
+
+Task<void> ReplicaManager::stop_part(Part& part, const std::vector<Stop>& stops, std::vector<std::size_t> mine,
+                                     std::vector<Result<>>& results) {
+  co_await Turn::take(part);
+  const Turn turn(part);
+  FetcherUpdates updates(parts_.size());
+  for (const auto i : mine) {
+    const auto& stop = stops[i];
+    const auto it = part.partitions.find(stop.partition);
+    if (it == part.partitions.end()) continue;
+    const auto partition = it->second;
+    if (stop.leader_epoch.value >= 0 && stop.leader_epoch <= partition->leader_epoch()) {
+      results[i] =
+          fail(ErrorCode::FENCED_LEADER_EPOCH, fmt::format("{}: epoch {} is not newer than {}", stop.partition.text(),
+                                                           stop.leader_epoch.value, partition->leader_epoch().value));
+      continue;
+    }
+    partition->leave();
+    unfollow(part, stop.partition, updates);
+    if (!stop.remove) continue;
+    part.partitions.erase(it);
+    auto& directory = partition->directory();
+    count_log(directory, -1);
+    auto removal = directory.remove(partition->log(), random_.uuid(), now());
+    if (!removal) {
+      results[i] = std::unexpected(removal.error());
+      continue;
+    }
+    part.removals.push_back(std::move(*removal));
+  }
+  send(std::move(updates));
   part.bell.wake();
-  co_return Result<>{};
+}
+
+Task<std::vector<Result<>>> ReplicaManager::stop_replicas(std::vector<Stop> stops) {
+  std::vector<Result<>> results(stops.size());
+  std::vector<std::vector<std::size_t>> by_part(parts_.size());
+  for (std::size_t i = 0; i < stops.size(); ++i) {
+    const auto& id = stops[i].partition;
+    by_part[hash_of(id.topic, id.partition) % parts_.size()].push_back(i);
+  }
+  auto work = [this, &by_part, &stops, &results](std::size_t p) -> Task<void> {
+    if (by_part[p].empty()) return nothing();
+    return stop_part(*parts_[p], stops, std::move(by_part[p]), results);
+  };
+  co_await on_each_part(std::move(work));
+  co_return results;
 }
 
 Task<Result<>> ReplicaManager::stop_replica(TopicPartition id, bool remove) {
-  auto& part = part_of(id.topic, id.partition);
-  auto work = [this, &part, id, remove] { return stop_here(part, id, remove); };
-  co_return co_await call(part.shard, std::move(work));
+  std::vector<Stop> stops;
+  stops.push_back({std::move(id), remove, no_leader_epoch});
+  auto results = co_await stop_replicas(std::move(stops));
+  co_return std::move(results.front());
+}
+
+Task<void> ReplicaManager::learn_isrs(std::vector<LearnedIsr> all) {
+  std::vector<std::vector<LearnedIsr>> by_part(parts_.size());
+  for (auto& each : all) {
+    by_part[hash_of(each.partition.topic, each.partition.partition) % parts_.size()].push_back(std::move(each));
+  }
+  for (std::size_t p = 0; p < parts_.size(); ++p) {
+    if (by_part[p].empty()) continue;
+    auto work = [&part = *parts_[p], &mine = by_part[p]] {
+      for (auto& each : mine) {
+        const auto it = part.partitions.find(each.partition);
+        if (it == part.partitions.end()) continue;
+        it->second->learn_isr(each.leader_epoch, each.partition_epoch, std::move(each.isr));
+      }
+    };
+    co_await call(*shards_[p], std::move(work));
+  }
+}
+
+// ---- fetchers
+
+void ReplicaManager::follow(Part& part, const std::shared_ptr<Partition>& partition, FetcherUpdates& out) {
+  const auto& to = partition->leadership();
+  const bool follows = partition->role() == Role::follower && to.leader.value >= 0 && part.fetchers;
+  const auto had = part.followed.find(partition->id());
+  if (had != part.followed.end() && (!follows || had->second != to.leader)) unfollow(part, partition->id(), out);
+  if (!follows) return;
+  part.followed[partition->id()] = to.leader;
+  auto& update = update_for(partition->id(), to.leader, out);
+  update.follow = Following{partition, &part.shard, to.leader_epoch, partition->topic_id()};
+}
+
+void ReplicaManager::unfollow(Part& part, const TopicPartition& id, FetcherUpdates& out) {
+  const auto had = part.followed.find(id);
+  if (had == part.followed.end()) return;
+  update_for(id, had->second, out);
+  part.followed.erase(had);
+}
+
+Fetchers::Update& ReplicaManager::update_for(const TopicPartition& id, BrokerId leader, FetcherUpdates& out) {
+  const auto index =
+      hash_of(id.topic, id.partition) / parts_.size() % static_cast<std::size_t>(std::max(options_.fetch.fetchers, 1));
+  auto& updates = out[(static_cast<std::size_t>(leader.value) + index) % parts_.size()];
+  auto& update = updates.emplace_back();
+  update.leader = leader;
+  update.index = static_cast<int>(index);
+  update.partition = id;
+  return update;
+}
+
+void ReplicaManager::send(FetcherUpdates updates) {
+  for (std::size_t i = 0; i < updates.size(); ++i) {
+    if (updates[i].empty()) continue;
+    auto job = [fetchers = parts_[i]->fetchers, all = std::move(updates[i])]() mutable {
+      if (fetchers) fetchers->update(std::move(all));
+    };
+    shards_[i]->post(std::move(job));
+  }
+}
+
+void ReplicaManager::brokers_changed() {
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    shards_[i]->post([fetchers = parts_[i]->fetchers] {
+      if (fetchers) fetchers->retry();
+    });
+  }
+}
+
+bool ReplicaManager::leader_throttles(const Partition& partition, BrokerId replica) {
+  return partition.leader_throttled() && !partition.in_sync(replica) && leader_throttle_.exceeded(clock_.mono());
+}
+
+void ReplicaManager::sent_to_follower(const Partition& partition, std::uint64_t bytes) {
+  if (bytes > 0 && partition.leader_throttled()) leader_throttle_.record(bytes, clock_.mono());
+}
+
+Task<void> ReplicaManager::isr_upkeep(Part& part) {
+  const auto period = std::max<nanoseconds>(options_.replica_lag_time_max / 2, milliseconds(1));
+  while (!part.stopping) {
+    co_await part.isr_bell.wait(period);
+    if (part.stopping) break;
+    for (auto& [id, partition] : part.partitions) partition->shrink_isr_if_due();
+  }
 }
 
 Task<void> ReplicaManager::set_topic_settings(std::string topic, Settings settings) {
@@ -249,17 +531,68 @@ Task<void> ReplicaManager::set_topic_settings(std::string topic, Settings settin
 
 Task<std::vector<PartitionView>> ReplicaManager::view() {
   std::vector<PartitionView> all;
+  std::vector<Fetchers::Lag> lags;
+  std::size_t failed = 0;
   for (auto& part : parts_) {
-    auto work = [&part, &all] {
-      for (const auto& [id, partition] : part->partitions) {
-        const auto& log = partition->log();
-        all.push_back({id, partition->directory().path(), log.size(), log.log_start(), log.log_end(),
-                       log.high_watermark(), log.segment_count(), partition->leads()});
-      }
+    auto work = [&part, &all, &lags, &failed] {
+      for (const auto& [id, partition] : part->partitions) all.push_back(view_of(*partition));
+      if (!part->fetchers) return;
+      part->fetchers->lags(lags);
+      failed += part->fetchers->failed();
     };
     co_await call(part->shard, std::move(work));
   }
+  if (!lags.empty()) {
+    std::unordered_map<TopicPartition, std::int64_t> by_name;
+    for (auto& lag : lags) by_name[std::move(lag.partition)] = lag.messages;
+    for (auto& each : all) {
+      const auto it = by_name.find(each.partition);
+      if (it != by_name.end() && !each.leader) each.lag = it->second;
+    }
+  }
+  remember(all, failed);
   co_return all;
+}
+
+PartitionView ReplicaManager::view_of(const Partition& partition) {
+  const auto& log = partition.log();
+  PartitionView out{.partition = partition.id(),
+                    .directory = {},
+                    .size = log.size(),
+                    .log_start = log.log_start(),
+                    .log_end = log.log_end(),
+                    .high_watermark = log.high_watermark(),
+                    .segments = log.segment_count(),
+                    .leader = partition.leads(),
+                    .under_replicated = partition.under_replicated(),
+                    .under_min_isr = partition.under_min_isr(),
+                    .at_min_isr = partition.at_min_isr(),
+                    .lags = {},
+                    .lag = -1};
+  out.directory = log.directory().substr(0, log.directory().rfind('/'));
+  for (const auto& each : partition.followers()) {
+    const auto from = std::max(each.log_end, log.log_start());
+    out.lags.emplace_back(each.id, std::max<std::int64_t>(0, log.log_end() - from));
+  }
+  return out;
+}
+
+void ReplicaManager::remember(const std::vector<PartitionView>& all, std::size_t failed) {
+  const std::scoped_lock lock(totals_->mutex);
+  auto& to = *totals_;
+  to.under_replicated = to.under_min_isr = to.at_min_isr = to.lag_max = 0;
+  to.failed_fetches = static_cast<std::int64_t>(failed);
+  to.lags.clear();
+  for (const auto& each : all) {
+    to.under_replicated += each.under_replicated ? 1 : 0;
+    to.under_min_isr += each.under_min_isr ? 1 : 0;
+    to.at_min_isr += each.at_min_isr ? 1 : 0;
+    to.lag_max = std::max(to.lag_max, each.lag);
+    for (const auto& [replica, lag] : each.lags) {
+      to.lags.push_back(
+          {each.partition.topic, std::to_string(each.partition.partition.value), std::to_string(replica.value), lag});
+    }
+  }
 }
 
 // ---- upkeep
@@ -338,13 +671,42 @@ Task<void> ReplicaManager::checkpoint_loop() {
   while (!stopping_) {
     co_await checkpoint_bell_->wait(period);
     if (stopping_) break;
-    co_await checkpoint();
+    co_await checkpoint_once();
   }
 }
 
-Task<void> ReplicaManager::checkpoint() {
+// A log that was cut may grow again with other records: a recovery point of before would let them pass unchecked after
+// a crash. Many ask at once after an election; those that come while one is written share the next.
+Task<Result<>> ReplicaManager::checkpoint_now() {
+  auto work = [this]() -> Task<bool> { return checkpoint_once(); };
+  const bool written = co_await call(*home_, std::move(work));
+  if (!written) co_return fail(ErrorCode::KAFKA_STORAGE_ERROR, "the checkpoints cannot be written");
+  co_return Result<>{};
+}
+
+Task<bool> ReplicaManager::checkpoint_once() {
+  const auto ticket = ++checkpoints_asked_;
+  while (checkpoints_done_ < ticket) {
+    if (checkpointing_) {
+      runtime::Waiter waiter(*home_);
+      const auto at = checkpoint_waits_.insert(checkpoint_waits_.end(), &waiter);
+      co_await waiter.wait();
+      checkpoint_waits_.erase(at);
+      continue;
+    }
+    checkpointing_ = true;
+    const auto covers = checkpoints_asked_;
+    checkpoint_fine_ = co_await checkpoint();
+    checkpoints_done_ = covers;
+    checkpointing_ = false;
+    for (auto* waiter : checkpoint_waits_) waiter->wake();
+  }
+  co_return checkpoint_fine_;
+}
+
+Task<bool> ReplicaManager::checkpoint() {
   std::vector<std::vector<log::Directory::Marks>> marks(directories_.size());
-  std::vector<std::pair<TopicPartition, Offset>> now_at;
+  std::vector<Checkpointed> now_at;
   for (auto& part : parts_) {
     auto gather = [this, &part, &marks, &now_at] {
       for (const auto& [id, partition] : part->partitions) {
@@ -354,13 +716,13 @@ Task<void> ReplicaManager::checkpoint() {
             marks[i].push_back(log::Directory::marks(partition->log()));
           }
         }
-        now_at.emplace_back(id, Offset{partition->log().high_watermark().value + partition->log().log_start().value +
-                                       partition->log().recovery_point().value});
+        const auto& log = partition->log();
+        now_at.push_back({id, log.high_watermark(), log.log_start(), log.recovery_point()});
       }
     };
     co_await call(part->shard, std::move(gather));
   }
-  if (now_at == checkpointed_) co_return;
+  if (now_at == checkpointed_) co_return true;
   bool written = true;
   for (std::size_t i = 0; i < directories_.size(); ++i) {
     auto write = [this, i, &marks] { return directories_[i]->write_checkpoints(marks[i]); };
@@ -372,11 +734,13 @@ Task<void> ReplicaManager::checkpoint() {
     }
   }
   if (written) checkpointed_ = std::move(now_at);
+  co_return written;
 }
 
 Task<void> ReplicaManager::close_part(Part& part) {
   part.stopping = true;
   part.bell.wake();
+  part.isr_bell.wake();
   for (auto& [id, partition] : part.partitions) partition->leave();
   co_await part.scope.stop();
 }
@@ -391,6 +755,10 @@ Task<void> ReplicaManager::resign() {
 }
 
 Task<void> ReplicaManager::stop() {
+  for (auto& part : parts_) {
+    auto work = [&part]() -> Task<void> { return part->fetchers ? part->fetchers->stop() : nothing(); };
+    co_await call(part->shard, std::move(work));
+  }
   stopping_ = true;
   if (checkpoint_bell_) {
     checkpoint_bell_->wake();

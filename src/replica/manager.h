@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -17,14 +18,18 @@
 
 #include "base/error.h"
 #include "base/topic.h"
+#include "client/connection.h"
 #include "log/directory.h"
 #include "metrics/registry.h"
+#include "replica/fetcher.h"
 #include "replica/partition.h"
+#include "replica/throttle.h"
 #include "runtime/clock.h"
 #include "runtime/files.h"
 #include "runtime/pool.h"
 #include "runtime/random.h"
 #include "runtime/shard.h"
+#include "runtime/sockets.h"
 
 namespace weir::replica {
 
@@ -41,6 +46,16 @@ struct ManagerOptions {
   std::size_t topics_counted_max = 2000;          // topics that have metrics of their own
   // What a topic is configured with now. From any thread.
   std::function<Settings(std::string_view topic)> settings;
+
+  // Replication. Without sockets nothing is fetched (a cluster of one).
+  FetchOptions fetch;                         // replica.fetch.*, num.replica.fetchers and what a fetcher needs
+  milliseconds replica_lag_time_max{30'000};  // replica.lag.time.max.ms
+  bool flush_at_min_isr = true;               // weir.flush.at.min.isr
+  IsrChanger* isr_changer = nullptr;          // outlives the manager
+  // Whether a broker is up, as UpdateMetadata says. On any shard. Null: all are.
+  std::function<bool(BrokerId)> alive;
+  std::size_t quota_samples = 11;  // replication.quota.window.num
+  seconds quota_sample{1};         // replication.quota.window.size.seconds
 };
 
 // A partition's role as the controller wants it.
@@ -48,6 +63,23 @@ struct Change {
   TopicPartition partition;
   Uuid topic_id;
   Leadership leadership;
+};
+
+// StopReplica for one partition.
+struct Stop {
+  TopicPartition partition;
+  bool remove = false;  // its log goes, after file.delete.delay.ms
+  // no_leader_epoch and -2 (the topic is being deleted): whatever the epoch; else it must be newer than the known one,
+  // FENCED_LEADER_EPOCH.
+  LeaderEpoch leader_epoch = no_leader_epoch;
+};
+
+// What UpdateMetadata says of a partition that others lead.
+struct LearnedIsr {
+  TopicPartition partition;
+  LeaderEpoch leader_epoch = no_leader_epoch;
+  std::int32_t partition_epoch = 0;
+  std::vector<BrokerId> isr;
 };
 
 // What metrics and DescribeLogDirs show of a partition.
@@ -60,6 +92,11 @@ struct PartitionView {
   Offset high_watermark;
   std::size_t segments = 0;
   bool leader = false;
+  bool under_replicated = false;  // these three of a leader only
+  bool under_min_isr = false;
+  bool at_min_isr = false;
+  std::vector<std::pair<BrokerId, std::int64_t>> lags;  // of a leader: messages that each follower lacks
+  std::int64_t lag = -1;  // of a follower: messages it lacks, as of its last fetch; -1 unknown
 };
 
 class ReplicaManager {
@@ -87,15 +124,31 @@ class ReplicaManager {
   // On the owning shard. Null: not here.
   std::shared_ptr<Partition> find(std::string_view topic, PartitionId partition);
 
-  // Makes the log when it is missing and takes the role; an error for each that failed, in the order of `changes`.
+  // LeaderAndIsr: makes logs where they are missing, takes the roles, sends the fetchers after the new leaders; a
+  // result for each, in the order of `changes` (which names each partition once). All shards work side by side. Errors
+  // are those of Partition::become, and INCONSISTENT_TOPIC_ID when the log here is of another topic of that name.
   runtime::Task<std::vector<Result<>>> apply(std::vector<Change> changes);
-  // Stops the replica; with `remove` its log goes after file.delete.delay.ms. Missing is fine.
+  // StopReplica, a result for each. Missing is fine.
+  runtime::Task<std::vector<Result<>>> stop_replicas(std::vector<Stop> stops);
+  // One of them, whatever the epoch.
   runtime::Task<Result<>> stop_replica(TopicPartition partition, bool remove);
+  // UpdateMetadata: the in-sync sets of partitions; those that are not here, or led by this broker, are passed over.
+  runtime::Task<void> learn_isrs(std::vector<LearnedIsr> all);
+  // A broker came, went, or has another address: fetchers that wait for it try at once. From any shard.
+  void brokers_changed();
   // The topic's configuration changed: for all its partitions here.
   runtime::Task<void> set_topic_settings(std::string topic, Settings settings);
 
   runtime::Task<std::vector<PartitionView>> view();
   const std::vector<std::unique_ptr<log::Directory>>& directories() const { return directories_; }
+
+  // The replication quotas of this broker as a leader and as a follower. From any thread.
+  Throttle& leader_throttle() { return leader_throttle_; }
+  Throttle& follower_throttle() { return follower_throttle_; }
+  // Whether a fetch of `replica` gets nothing of this partition now (KIP-73). On the partition's shard.
+  bool leader_throttles(const Partition& partition, BrokerId replica);
+  // What went to a follower of a partition: counts for the quota when it is throttled. On the partition's shard.
+  void sent_to_follower(const Partition& partition, std::uint64_t bytes);
 
   TopicCounters counters_of(std::string_view topic);
   // The topic is deleted: its metrics are shown no longer.
@@ -121,14 +174,22 @@ class ReplicaManager {
   };
   // One shard's share.
   struct Part {
-    explicit Part(runtime::Shard& s) : shard(s), scope(s), bell(s) {}
+    explicit Part(runtime::Shard& s) : shard(s), scope(s), bell(s), isr_bell(s) {}
     runtime::Shard& shard;
     runtime::Scope scope;  // flushes and upkeep
     runtime::Waiter bell;  // ends the upkeep's sleep
     bool stopping = false;
     std::unordered_map<TopicPartition, std::shared_ptr<Partition>, Hash, Equal> partitions;
     std::vector<log::Removal> removals;
+    runtime::Waiter isr_bell;  // ends the sleep of the ISR's upkeep
+    bool changing = false;     // orders of the controller come one after the other
+    std::list<runtime::Waiter*> turns;
+    std::shared_ptr<Fetchers> fetchers;  // made by start(); null without sockets
+    // Which broker's fetcher has each partition.
+    std::unordered_map<TopicPartition, BrokerId, Hash, Equal> followed;
   };
+
+  class Turn;
 
   Part& part_of(std::string_view topic, PartitionId partition) {
     return *parts_[hash_of(topic, partition) % parts_.size()];
@@ -136,11 +197,34 @@ class ReplicaManager {
   Part& here();
   log::Directory& emptiest();
   void adopt(Part& part, std::unique_ptr<log::Log> log, log::Directory& directory);
-  runtime::Task<Result<>> apply_one(Part& part, const Change& change);
-  runtime::Task<Result<>> stop_here(Part& part, TopicPartition partition, bool remove);
+  runtime::Task<void> apply_part(Part& part, const std::vector<Change>& changes, std::vector<std::size_t> mine,
+                                 std::vector<Result<>>& results);
+  runtime::Task<void> make_logs(Part& part, const std::vector<Change>& changes, const std::vector<std::size_t>& mine,
+                                std::vector<Result<>>& results);
+  Result<> check_topic_id(Partition& partition, const Uuid& id);
+  runtime::Task<void> stop_part(Part& part, const std::vector<Stop>& stops, std::vector<std::size_t> mine,
+                                std::vector<Result<>>& results);
+  // Where the partition's fetcher is, as of its role now: what changes is added to `out`, by the fetcher's shard.
+  using FetcherUpdates = std::vector<std::vector<Fetchers::Update>>;
+  void follow(Part& part, const std::shared_ptr<Partition>& partition, FetcherUpdates& out);
+  void unfollow(Part& part, const TopicPartition& id, FetcherUpdates& out);
+  void send(FetcherUpdates updates);
   runtime::Task<void> upkeep(Part& part);
+  runtime::Task<void> isr_upkeep(Part& part);
+  runtime::Task<void> on_each_part(std::function<runtime::Task<void>(std::size_t)> work);
+  static runtime::Task<void> on_part(runtime::Shard& shard, std::function<runtime::Task<void>(std::size_t)> work,
+                                     std::size_t i);
+  static runtime::Task<void> nothing();
+  Fetchers::Update& update_for(const TopicPartition& id, BrokerId leader, FetcherUpdates& out);
+  void count_log(log::Directory& directory, int by);
+  static PartitionView view_of(const Partition& partition);
+  void remember(const std::vector<PartitionView>& all, std::size_t failed);
+  void show(metrics::Registry& metrics);
   runtime::Task<void> checkpoint_loop();
-  runtime::Task<void> checkpoint();
+  runtime::Task<bool> checkpoint();
+  runtime::Task<bool> checkpoint_once();
+  // All marks as they are now are on the disk when it returns. On any shard.
+  runtime::Task<Result<>> checkpoint_now();
   runtime::Task<void> run_removals(Part& part, bool all);
   runtime::Task<void> close_part(Part& part);
   TimestampMs now() { return clock_.wall().count(); }
@@ -160,7 +244,27 @@ class ReplicaManager {
   std::unique_ptr<runtime::Scope> scope_;  // the checkpoint loop, on the shard of start()
   std::unique_ptr<runtime::Waiter> checkpoint_bell_;
   bool stopping_ = false;
-  std::vector<std::pair<TopicPartition, Offset>> checkpointed_;  // what was written last, to write only changes
+  struct Checkpointed {
+    TopicPartition partition;
+    Offset high_watermark;
+    Offset log_start;
+    Offset recovery_point;
+    friend bool operator==(const Checkpointed&, const Checkpointed&) = default;
+  };
+  std::vector<Checkpointed> checkpointed_;  // what was written last, to write only changes
+  runtime::Shard* home_ = nullptr;          // where checkpoints are written
+  bool checkpointing_ = false;
+  bool checkpoint_fine_ = true;
+  std::uint64_t checkpoints_asked_ = 0;
+  std::uint64_t checkpoints_done_ = 0;
+  std::list<runtime::Waiter*> checkpoint_waits_;
+
+  Throttle leader_throttle_;
+  Throttle follower_throttle_;
+  ReplicationOptions replication_;
+  std::vector<metrics::Registry::Callback> shown_;
+  struct Totals;
+  std::shared_ptr<Totals> totals_;  // as of the last view()
 
   metrics::Family<metrics::Counter>& messages_in_;
   metrics::Family<metrics::Counter>& bytes_in_;

@@ -1,0 +1,962 @@
+#include "replica/fetcher.h"
+
+#include <algorithm>
+#include <list>
+#include <unordered_map>
+#include <utility>
+
+#include "base/log.h"
+#include "protocol/messages/fetch.h"
+#include "protocol/messages/list_offsets.h"
+#include "protocol/messages/offset_for_leader_epoch.h"
+#include "replica/session.h"
+
+namespace weir::replica {
+
+using runtime::call;
+using runtime::Task;
+
+namespace {
+
+// A request that newcomers would wait for is left this long to come back by itself; and so often at most one is given
+// up.
+constexpr milliseconds give_up_after{5};
+constexpr milliseconds give_up_every{100};
+// A log that parts from its leader's in more places than this asks on with the next round.
+constexpr int truncation_rounds_max = 100;
+constexpr milliseconds connect_max{3'000};
+constexpr milliseconds handshake_max{5'000};
+constexpr std::int16_t diverging_epochs_from = 12;  // of Fetch
+constexpr std::int16_t topic_ids_from = 13;
+
+struct KeyHash {
+  using is_transparent = void;
+  std::size_t operator()(const TopicPartition& tp) const noexcept { return hash_of(tp.topic, tp.partition); }
+  std::size_t operator()(std::pair<std::string_view, PartitionId> key) const noexcept {
+    return hash_of(key.first, key.second);
+  }
+};
+struct KeyEqual {
+  using is_transparent = void;
+  bool operator()(const TopicPartition& a, const TopicPartition& b) const noexcept { return a == b; }
+  bool operator()(std::pair<std::string_view, PartitionId> a, const TopicPartition& b) const noexcept {
+    return a.second == b.partition && a.first == b.topic;
+  }
+  bool operator()(const TopicPartition& b, std::pair<std::string_view, PartitionId> a) const noexcept {
+    return a.second == b.partition && a.first == b.topic;
+  }
+};
+
+enum class Phase : std::uint8_t { entering, truncating, fetching, failed };
+
+// What a fetcher knows of a partition.
+struct State {
+  TopicPartition id;
+  Following following;
+  std::uint64_t version = 0;  // grows each time the controller hands it over: what was under way before is void
+  bool gone = false;          // it follows another leader, or none
+  Phase phase = Phase::entering;
+  nanoseconds not_before{0};  // an error: left out until then
+  Offset next = no_offset;    // to be fetched from
+  Offset log_start = no_offset;
+  LeaderEpoch last_epoch = no_leader_epoch;  // of the last record in the log
+  std::int64_t lag = -1;
+
+  // What the session has of it.
+  bool in_session = false;
+  bool queued = false;  // in dirty_
+  Offset sent_next = no_offset;
+  std::uint64_t sent_version = 0;
+  Uuid sent_id;
+
+  bool in_sync() const { return lag == 0; }
+};
+using StatePtr = std::shared_ptr<State>;
+
+// A piece of work for the shard that owns the partition, and what came of it.
+struct Item {
+  StatePtr state;
+  std::uint64_t version = 0;
+  Following following;
+  // In: a fetch's answer, or where the leader says an epoch ended.
+  Offset at = no_offset;
+  bytes::Shared records;
+  Offset leader_high_watermark = no_offset;
+  Offset leader_start = no_offset;
+  log::Epochs::End leader_end{no_leader_epoch, no_offset};
+  // Out.
+  Error error{ErrorCode::NONE, {}};
+  Offset next = no_offset;
+  Offset log_start = no_offset;
+  LeaderEpoch last_epoch = no_leader_epoch;
+  std::uint64_t appended = 0;
+  bool cut = false;
+  bool complete = true;  // the truncation
+  bool flush = false;
+};
+using Step = std::function<void(Item&)>;
+
+Item item_of(const StatePtr& state) {
+  Item item;
+  item.state = state;
+  item.version = state->version;
+  item.following = state->following;
+  return item;
+}
+
+void look(Item& item) {
+  const auto& log = item.following.partition->log();
+  item.next = log.log_end();
+  item.log_start = log.log_start();
+  item.last_epoch = log.latest_epoch().value_or(no_leader_epoch);
+  item.flush = item.following.partition->acknowledges_by_flush();
+}
+
+void cut_to(Item& item, Offset offset) {
+  auto done = item.following.partition->truncate_to(item.following.epoch, offset);
+  if (done) {
+    item.cut = *done;
+  } else {
+    item.error = done.error();
+  }
+}
+
+// ---- steps, on the partition's shard
+
+// Where the fetch begins. `asks` says how this leader tells where logs part.
+enum class Divergence : std::uint8_t { in_fetch, by_question, unknown };
+void enter(Item& item, Divergence divergence) {
+  auto& partition = *item.following.partition;
+  if (auto fine = partition.check_following(item.following.epoch); !fine) {
+    item.error = fine.error();
+    return;
+  }
+  const bool epochs = partition.log().latest_epoch().has_value();
+  if (!epochs || divergence == Divergence::unknown) cut_to(item, partition.log().high_watermark());
+  item.complete = !epochs || divergence != Divergence::by_question;
+  look(item);
+}
+
+// The leader said where the epoch that this log has last ended there (KIP-101); of an epoch that is not known here the
+// one before is asked for next (KIP-279).
+void part_ways(Item& item) {
+  auto& partition = *item.following.partition;
+  if (auto fine = partition.check_following(item.following.epoch); !fine) {
+    item.error = fine.error();
+    return;
+  }
+  const auto& log = partition.log();
+  const auto theirs = item.leader_end;
+  Offset to;
+  if (theirs.end == no_offset) {
+    to = log.high_watermark();
+  } else if (theirs.epoch == no_leader_epoch) {
+    to = theirs.end;
+  } else {
+    const auto mine = log.end_of_epoch(theirs.epoch);
+    if (mine.end == no_offset) {
+      to = theirs.end;
+    } else if (mine.epoch != theirs.epoch) {
+      to = mine.end;
+      item.complete = false;
+    } else {
+      to = std::min(mine.end, theirs.end);
+    }
+  }
+  cut_to(item, std::min(to, log.log_end()));
+  look(item);
+}
+
+void take_records(Item& item) {
+  auto& partition = *item.following.partition;
+  auto done = partition.append_fetched(item.following.epoch, item.at, std::move(item.records),
+                                       item.leader_high_watermark, item.leader_start);
+  if (done) {
+    item.appended = *done;
+  } else {
+    item.error = done.error();
+  }
+  look(item);
+}
+
+// The leader's log is [leader_start, leader_end): what was asked for is not in it.
+void move_into_range(Item& item) {
+  auto& partition = *item.following.partition;
+  if (auto fine = partition.check_following(item.following.epoch); !fine) {
+    item.error = fine.error();
+    return;
+  }
+  const auto end = partition.log().log_end();
+  if (item.leader_end.end < end) {
+    cut_to(item, item.leader_end.end);
+  } else if (item.leader_start > end) {
+    auto done = partition.truncate_fully_and_start_at(item.following.epoch, item.leader_start);
+    if (!done) item.error = done.error();
+    item.cut = true;
+  }
+  look(item);
+}
+
+Task<void> flush_one(Item& item) {
+  auto done = co_await item.following.partition->flush();
+  if (!done) item.error = done.error();
+}
+
+Task<void> run_here(runtime::Shard& owner, const std::vector<Item*>& share, const Step& step) {
+  bool flush = false;
+  for (auto* item : share) {
+    step(*item);
+    flush = flush || (item->flush && item->error.code == ErrorCode::NONE);
+  }
+  if (!flush) co_return;
+  // What the next request acknowledges is on the disk before it leaves.
+  runtime::Scope scope(owner);
+  for (auto* item : share) {
+    if (item->flush && item->error.code == ErrorCode::NONE) scope.spawn(flush_one(*item));
+  }
+  co_await scope.stop();
+}
+
+Task<void> run_share(runtime::Shard& owner, std::vector<Item*> share, const Step& step) {
+  auto work = [&owner, &share, &step] { return run_here(owner, share, step); };
+  co_await call(owner, std::move(work));
+}
+
+// One call to each shard, side by side.
+Task<void> on_owners(std::vector<Item>& items, Step step) {
+  std::vector<std::pair<runtime::Shard*, std::vector<Item*>>> shares;
+  for (auto& item : items) {
+    auto it = std::ranges::find(shares, item.following.owner, &std::pair<runtime::Shard*, std::vector<Item*>>::first);
+    if (it == shares.end()) it = shares.insert(shares.end(), {item.following.owner, {}});
+    it->second.push_back(&item);
+  }
+  if (shares.size() == 1) {
+    co_await run_share(*shares[0].first, std::move(shares[0].second), step);
+    co_return;
+  }
+  runtime::Scope scope(*runtime::Shard::current());
+  for (auto& [owner, share] : shares) scope.spawn(run_share(*owner, std::move(share), step));
+  co_await scope.stop();
+}
+
+}  // namespace
+
+// One connection to one broker.
+class Fetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
+ public:
+  Fetcher(Fetchers& owner, BrokerId leader) : owner_(owner), leader_(leader), bell_(owner.shard_) {}
+
+  static Task<void> run(std::shared_ptr<Fetcher> self) {
+    while (!self->owner_.stopping_) {
+      if (self->states_.empty()) {
+        self->disconnect();
+        co_await self->bell_.wait();
+        continue;
+      }
+      if (!co_await self->connected()) continue;
+      co_await self->enter_all();
+      co_await self->truncate_all();
+      if (self->owner_.stopping_ || !self->connection_ || self->connection_->closed()) continue;
+      co_await self->fetch();
+    }
+    self->disconnect();
+  }
+
+  void update(Fetchers::Update& update) {
+    const auto it = states_.find(update.partition);
+    if (!update.follow) {
+      if (it != states_.end()) drop(it);
+      return;
+    }
+    auto& following = *update.follow;
+    if (it != states_.end() && it->second->following.epoch == following.epoch && it->second->phase != Phase::failed) {
+      // The same word again: perhaps it brings the topic's id.
+      count_id(*it->second, -1);
+      it->second->following.topic_id = following.topic_id;
+      count_id(*it->second, 1);
+      enqueue(it->second);
+      return;
+    }
+    auto state = it == states_.end() ? std::make_shared<State>() : it->second;
+    if (it != states_.end()) count_id(*state, -1);
+    state->id = std::move(update.partition);
+    state->following = std::move(following);
+    count_id(*state, 1);
+    state->version = ++versions_;
+    state->phase = Phase::entering;
+    state->not_before = nanoseconds(0);
+    state->lag = -1;
+    if (it == states_.end()) states_.emplace(state->id, state);
+    entering_.push_back(state);
+    enqueue(state);
+    news_ = true;
+  }
+  // After updates, and when a broker came back.
+  void wake(bool retry) {
+    if (retry) news_ = true;
+    bell_.wake();
+    if (news_ && in_flight_) give_up_soon();
+  }
+  void stop() {
+    bell_.wake();
+    disconnect();
+  }
+
+  void lags(std::vector<Fetchers::Lag>& out) const {
+    for (const auto& [id, state] : states_) out.push_back({id, state->lag});
+  }
+  std::size_t partitions() const { return states_.size(); }
+  std::size_t failed() const {
+    return static_cast<std::size_t>(
+        std::ranges::count_if(states_, [](const auto& each) { return each.second->phase == Phase::failed; }));
+  }
+
+ private:
+  using States = std::unordered_map<TopicPartition, StatePtr, KeyHash, KeyEqual>;
+
+  runtime::Shard& shard() { return owner_.shard_; }
+  const FetchOptions& options() const { return owner_.options_; }
+  nanoseconds now() { return shard().clock().mono(); }
+
+  void disconnect() {
+    if (connection_) connection_->close();
+    connection_.reset();
+  }
+  void drop(States::iterator it) {
+    auto& state = *it->second;
+    state.gone = true;
+    forget(state);
+    count_id(state, -1);
+    states_.erase(it);
+  }
+  void forget(State& state) {
+    if (!std::exchange(state.in_session, false)) return;
+    --members_;
+    if (!session_.full()) forgotten_.emplace_back(state.id, state.sent_id);
+  }
+  void count_id(const State& state, int by) {
+    const auto& id = state.following.topic_id;
+    if (!id || id->is_zero()) without_id_ += by;
+  }
+  void enqueue(const StatePtr& state) {
+    if (!std::exchange(state->queued, true)) dirty_.push_back(state);
+  }
+  void delay(State& state, nanoseconds time) {
+    state.not_before = now() + time;
+    next_due_ = std::min(next_due_, state.not_before);
+    delayed_ = true;
+  }
+
+  Task<bool> connected();
+  void begin_session();
+  Task<void> enter_all();
+  Task<void> truncate_all();
+  Task<bool> truncate_round();
+  Task<void> truncate(std::vector<Item> items);
+  Task<void> fetch();
+  bool wanted(State& state, nanoseconds at);
+  void collect_due();
+  void give_up_soon();
+  Task<bool> settled(std::vector<Item>& items, bool checkpoint);
+  void took(Item& item);
+  Task<void> process(client::Answer<protocol::FetchResponse> answer, bool by_id);
+  void partition_error(const StatePtr& state, ErrorCode error, std::vector<StatePtr>& out_of_range);
+  Task<void> ask_range(std::vector<StatePtr> states);
+  Task<bool> list_offsets(std::vector<Item>& items, std::int64_t timestamp);
+
+  struct Outgoing {
+    protocol::FetchRequest request;
+    std::list<std::string> names;
+    bool by_id = false;
+  };
+  bool compose(Outgoing& out);
+  void add(Outgoing& out, State& state);
+  void add_forgotten(Outgoing& out);
+  std::map<std::string, std::size_t, std::less<>> topic_slots_;
+
+  Fetchers& owner_;
+  const BrokerId leader_;
+  runtime::Waiter bell_;
+  States states_;
+  std::uint64_t versions_ = 0;
+  std::vector<StatePtr> entering_;
+  std::vector<StatePtr> dirty_;  // to be said in the next request, or taken out of it
+  std::vector<std::pair<TopicPartition, Uuid>> forgotten_;
+  bool delayed_ = false;
+  nanoseconds next_due_ = nanoseconds::max();
+  bool throttled_some_ = false;
+  std::size_t members_ = 0;      // of the session
+  std::int64_t without_id_ = 0;  // partitions whose topic has no id
+
+  std::shared_ptr<client::Connection> connection_;
+  std::int16_t fetch_version_ = 0;
+  Divergence divergence_ = Divergence::unknown;
+  bool session_by_id_ = false;
+  FollowerSession session_;
+  std::unordered_map<Uuid, std::string> names_;  // of the session's topics
+
+  bool news_ = false;  // since the last request was composed
+  bool in_flight_ = false;
+  std::uint64_t requests_ = 0;
+  bool given_up_ = false;
+  nanoseconds last_given_up_ = Follower::never;
+};
+
+// ---- the connection
+
+Task<bool> Fetchers::Fetcher::connected() {
+  if (connection_ && !connection_->closed()) co_return true;
+  disconnect();
+  const auto address = options().address ? options().address(leader_) : std::nullopt;
+  std::string why = "its address is not known yet";
+  if (address) {
+    auto to = options().connection;
+    to.request_timeout = std::min({to.request_timeout, options().socket_timeout, handshake_max});
+    to.socket.connect_max = std::min(to.socket.connect_max, connect_max);
+    to.response_bytes_max =
+        std::max(to.response_bytes_max, 2 * static_cast<std::uint32_t>(std::max(options().response_max_bytes, 0)));
+    auto opened = co_await client::Connection::open(shard(), owner_.scope_, *options().sockets, *address, to);
+    if (owner_.stopping_) {
+      if (opened) (*opened)->close();
+      co_return false;
+    }
+    if (opened) {
+      connection_ = std::move(*opened);
+      begin_session();
+      if (connection_) co_return true;
+      why = "no version of Fetch in common";
+    } else {
+      why = opened.error().message;
+    }
+  }
+  WEIR_LOG_LIMITED(warn, seconds(10), "cannot fetch from broker {}: {}", leader_.value, why);
+  news_ = false;
+  co_await bell_.wait(options().backoff);
+  co_return false;
+}
+
+void Fetchers::Fetcher::begin_session() {
+  const auto fetch = connection_->version_for(protocol::FetchRequest::api_key, 4, options().fetch_version_max, {});
+  if (!fetch) {
+    WEIR_LOG_LIMITED(error, seconds(10), "cannot fetch from broker {}: {}", leader_.value, fetch.error().message);
+    disconnect();
+    return;
+  }
+  fetch_version_ = *fetch;
+  const auto epochs =
+      connection_->version_for(protocol::OffsetForLeaderEpochRequest::api_key, 0, options().epoch_version_max, {});
+  divergence_ = fetch_version_ >= diverging_epochs_from ? Divergence::in_fetch
+                : epochs                                ? Divergence::by_question
+                                                        : Divergence::unknown;
+  session_.reset();
+  forgotten_.clear();
+}
+
+// ---- truncation
+
+// What came of `items`: false when nothing of it counts any more. After a cut the checkpoints are written first.
+Task<bool> Fetchers::Fetcher::settled(std::vector<Item>& items, bool checkpoint) {
+  const bool cut = checkpoint && std::ranges::any_of(items, &Item::cut);
+  if (!cut || !owner_.checkpoint_) co_return true;
+  auto written = co_await owner_.checkpoint_();
+  if (written) co_return true;
+  for (auto& item : items) {
+    if (item.cut) item.error = written.error();
+  }
+  co_return true;
+}
+
+// An item is done: the state learns of it, unless the controller spoke meanwhile.
+void Fetchers::Fetcher::took(Item& item) {
+  auto& state = *item.state;
+  if (state.gone || state.version != item.version) return;
+  state.next = item.next;
+  state.log_start = item.log_start;
+  state.last_epoch = item.last_epoch;
+  enqueue(item.state);
+  switch (item.error.code) {
+    case ErrorCode::NONE: return;
+    case ErrorCode::NOT_LEADER_OR_FOLLOWER:
+      // Its owner has heard of another epoch: so shall we.
+      delay(state, options().backoff);
+      state.phase = Phase::entering;
+      return;
+    case ErrorCode::OFFSET_OUT_OF_RANGE: state.phase = Phase::entering; break;
+    case ErrorCode::KAFKA_STORAGE_ERROR:
+      WEIR_LOG(error, "{}: following broker {} ends: {}", state.id.text(), leader_.value, item.error.message);
+      state.phase = Phase::failed;
+      return;
+    default: break;
+  }
+  WEIR_LOG_LIMITED(error, seconds(5), "{}: cannot take what broker {} sent for offset {}: {}: {}; trying again",
+                   state.id.text(), leader_.value, item.at.value, name(item.error.code), item.error.message);
+  delay(state, options().backoff);
+}
+
+Task<void> Fetchers::Fetcher::enter_all() {
+  collect_due();
+  std::vector<Item> items;
+  for (auto& state : std::exchange(entering_, {})) {
+    if (!state->gone && state->phase == Phase::entering && state->not_before <= now()) items.push_back(item_of(state));
+  }
+  if (items.empty()) co_return;
+  co_await on_owners(items, [divergence = divergence_](Item& item) { enter(item, divergence); });
+  co_await settled(items, true);
+  for (auto& item : items) {
+    took(item);
+    auto& state = *item.state;
+    if (state.gone || state.version != item.version || item.error.code != ErrorCode::NONE) continue;
+    state.phase = item.complete ? Phase::fetching : Phase::truncating;
+  }
+}
+
+Task<void> Fetchers::Fetcher::truncate_all() {
+  for (int i = 0; i < truncation_rounds_max; ++i) {
+    if (owner_.stopping_ || !connection_ || connection_->closed()) co_return;
+    if (!co_await truncate_round()) co_return;
+  }
+}
+
+// OffsetForLeaderEpoch for all that need it. False: there was nothing to ask.
+Task<bool> Fetchers::Fetcher::truncate_round() {
+  if (divergence_ != Divergence::by_question) co_return false;
+  std::vector<Item> asked;
+  protocol::OffsetForLeaderEpochRequest request;
+  request.replica_id = owner_.self_.value;
+  std::map<std::string, std::size_t, std::less<>> slots;
+  for (const auto& [id, state] : states_) {
+    if (state->phase != Phase::truncating || state->not_before > now()) continue;
+    asked.push_back(item_of(state));
+    auto [slot, fresh] = slots.try_emplace(id.topic, request.topics.size());
+    if (fresh) request.topics.emplace_back().topic = slot->first;
+    auto& to = request.topics[slot->second].partitions.emplace_back();
+    to.partition = id.partition.value;
+    to.current_leader_epoch = state->following.epoch.value;
+    to.leader_epoch = state->last_epoch.value;
+  }
+  if (asked.empty()) co_return false;
+  auto answer = co_await connection_->call<protocol::OffsetForLeaderEpochResponse>(
+      std::move(request), {0, options().epoch_version_max}, options().socket_timeout);
+  if (!answer) {
+    WEIR_LOG_LIMITED(warn, seconds(5), "broker {} does not say where epochs ended: {}", leader_.value,
+                     answer.error().message);
+    disconnect();
+    co_await bell_.wait(options().backoff);
+    co_return false;
+  }
+  std::vector<Item> items;
+  for (const auto& topic : answer->message.topics) {
+    for (const auto& end : topic.partitions) {
+      const auto found = std::ranges::find_if(asked, [&](const Item& item) {
+        return item.state && item.state->id.partition.value == end.partition && item.state->id.topic == topic.topic;
+      });
+      if (found == asked.end()) continue;
+      auto item = std::move(*found);
+      found->state.reset();
+      if (item.state->gone || item.state->version != item.version) continue;
+      if (end.error_code != 0) {
+        WEIR_LOG_LIMITED(info, seconds(5), "{}: broker {} does not say where an epoch ended: {}", item.state->id.text(),
+                         leader_.value, name(static_cast<ErrorCode>(end.error_code)));
+        delay(*item.state, options().backoff);
+        continue;
+      }
+      item.leader_end = {LeaderEpoch{end.leader_epoch}, Offset{end.end_offset}};
+      items.push_back(std::move(item));
+    }
+  }
+  for (auto& item : asked) {
+    if (item.state && !item.state->gone) delay(*item.state, options().backoff);  // it was not answered
+  }
+  co_await truncate(std::move(items));
+  co_return true;
+}
+
+Task<void> Fetchers::Fetcher::truncate(std::vector<Item> items) {
+  if (items.empty()) co_return;
+  co_await on_owners(items, part_ways);
+  co_await settled(items, true);
+  for (auto& item : items) {
+    took(item);
+    auto& state = *item.state;
+    if (state.gone || state.version != item.version || item.error.code != ErrorCode::NONE) continue;
+    // A leader that says it in the fetch is asked by the next one.
+    state.phase = item.complete || divergence_ == Divergence::in_fetch ? Phase::fetching : Phase::truncating;
+  }
+}
+
+// ---- the request
+
+bool Fetchers::Fetcher::wanted(State& state, nanoseconds at) {
+  if (state.phase != Phase::fetching || state.not_before > at) return false;
+  if (state.in_sync() || !state.following.partition->follower_throttled()) return true;
+  if (!owner_.throttle_.exceeded(at)) return true;
+  throttled_some_ = true;
+  return false;
+}
+
+// Those whose back-off is over come again.
+void Fetchers::Fetcher::collect_due() {
+  const auto at = now();
+  if (!delayed_ || next_due_ > at) return;
+  delayed_ = false;
+  next_due_ = nanoseconds::max();
+  for (auto& [id, state] : states_) {
+    if (state->not_before == nanoseconds(0)) continue;
+    if (state->not_before > at) {
+      next_due_ = std::min(next_due_, state->not_before);
+      delayed_ = true;
+      continue;
+    }
+    state->not_before = nanoseconds(0);
+    if (state->phase == Phase::entering) entering_.push_back(state);
+    enqueue(state);
+  }
+}
+
+void Fetchers::Fetcher::add(Outgoing& out, State& state) {
+  auto [slot, fresh] = topic_slots_.try_emplace(state.id.topic, out.request.topics.size());
+  if (fresh) {
+    auto& topic = out.request.topics.emplace_back();
+    out.names.push_back(state.id.topic);
+    topic.topic = out.names.back();
+    topic.topic_id = state.following.topic_id.value_or(Uuid{});
+    if (out.by_id) names_[topic.topic_id] = state.id.topic;
+  }
+  auto& to = out.request.topics[slot->second].partitions.emplace_back();
+  to.partition = state.id.partition.value;
+  to.current_leader_epoch = state.following.epoch.value;
+  to.fetch_offset = state.next.value;
+  to.last_fetched_epoch = divergence_ == Divergence::in_fetch ? state.last_epoch.value : -1;
+  to.log_start_offset = state.log_start.value;
+  to.partition_max_bytes = options().max_bytes;
+  if (!std::exchange(state.in_session, true)) ++members_;
+  state.sent_next = state.next;
+  state.sent_version = state.version;
+  state.sent_id = state.following.topic_id.value_or(Uuid{});
+}
+
+void Fetchers::Fetcher::add_forgotten(Outgoing& out) {
+  std::map<std::pair<std::string, Uuid>, std::vector<std::int32_t>> by_topic;
+  for (auto& [id, topic_id] : forgotten_) by_topic[{id.topic, topic_id}].push_back(id.partition.value);
+  forgotten_.clear();
+  for (auto& [topic, partitions] : by_topic) {
+    auto& to = out.request.forgotten_topics_data.emplace_back();
+    out.names.push_back(topic.first);
+    to.topic = out.names.back();
+    to.topic_id = topic.second;
+    to.partitions = std::move(partitions);
+  }
+}
+
+// False: there is nothing to ask for.
+bool Fetchers::Fetcher::compose(Outgoing& out) {
+  const auto at = now();
+  news_ = false;
+  topic_slots_.clear();
+  collect_due();
+  // Topic ids only when all topics have one: a session speaks one language.
+  out.by_id = fetch_version_ >= topic_ids_from && without_id_ == 0;
+  if (out.by_id != session_by_id_) session_.renew();
+  session_by_id_ = out.by_id;
+  // While somebody is throttled each request looks at all of them.
+  const bool all =
+      session_.full() || std::exchange(throttled_some_, false) || owner_.throttle_.rate() != Throttle::unlimited;
+  auto changed = std::exchange(dirty_, {});
+  for (auto& state : changed) state->queued = false;
+  if (session_.full()) {
+    names_.clear();
+    forgotten_.clear();
+    for (auto& [id, state] : states_) state->in_session = false;
+    members_ = 0;
+  }
+  const auto consider = [&](State& state, bool is_changed) {
+    if (state.gone) return;
+    if (!wanted(state, at)) {
+      forget(state);
+      return;
+    }
+    const bool other_id = state.in_session && state.sent_id != state.following.topic_id.value_or(Uuid{});
+    if (other_id) forget(state);
+    if (is_changed || !state.in_session) add(out, state);
+  };
+  if (all) {
+    for (auto& [id, state] : states_) {
+      const bool is_changed = state->sent_next != state->next || state->sent_version != state->version;
+      consider(*state, is_changed);
+    }
+  } else {
+    for (auto& state : changed) consider(*state, true);
+  }
+  add_forgotten(out);
+  auto& request = out.request;
+  request.replica_id = owner_.self_.value;
+  request.replica_state.replica_id = owner_.self_.value;
+  request.replica_state.replica_epoch = options().broker_epoch ? options().broker_epoch().value : -1;
+  request.max_wait_ms = static_cast<std::int32_t>(options().wait_max.count());
+  request.min_bytes = options().min_bytes;
+  request.max_bytes = options().response_max_bytes;
+  request.session_id = session_.id();
+  request.session_epoch = session_.epoch();
+  return members_ > 0;
+}
+
+void Fetchers::Fetcher::give_up_soon() {
+  const auto at = std::max(now() + give_up_after, last_given_up_ + give_up_every);
+  auto job = [weak = weak_from_this(), request = requests_] {
+    const auto self = weak.lock();
+    if (!self || !self->in_flight_ || self->requests_ != request || !self->connection_) return;
+    self->given_up_ = true;
+    self->last_given_up_ = self->now();
+    self->connection_->close("newcomers do not wait");
+  };
+  shard().schedule(at, std::move(job));
+}
+
+Task<void> Fetchers::Fetcher::fetch() {
+  Outgoing out;
+  if (!compose(out)) {
+    // Whoever was in the session is out of it: it begins anew with the next partition.
+    session_.renew();
+    const auto pause =
+        throttled_some_ ? std::min<nanoseconds>(options().backoff, milliseconds(100)) : options().backoff;
+    const auto due = delayed_ ? std::max(next_due_ - now(), nanoseconds(milliseconds(1))) : pause;
+    co_await bell_.wait(std::min(pause, due));
+    co_return;
+  }
+  const auto connection = connection_;
+  ++requests_;
+  in_flight_ = true;
+  const auto version_max = std::min<std::int16_t>(options().fetch_version_max,
+                                                  out.by_id ? fetch_version_ : std::int16_t{topic_ids_from - 1});
+  const auto timeout = std::max(options().socket_timeout, options().wait_max + milliseconds(1'000));
+  auto answer = co_await connection->call<protocol::FetchResponse>(std::move(out.request), {4, version_max}, timeout);
+  in_flight_ = false;
+  if (owner_.stopping_) co_return;
+  if (!answer) {
+    disconnect();
+    if (std::exchange(given_up_, false)) co_return;
+    WEIR_LOG_LIMITED(warn, seconds(10), "fetching from broker {} failed: {}", leader_.value, answer.error().message);
+    if (!news_) co_await bell_.wait(options().backoff);
+    co_return;
+  }
+  given_up_ = false;
+  const auto error = static_cast<ErrorCode>(answer->message.error_code);
+  if (error != ErrorCode::NONE) {
+    session_.refused(error);
+    const bool session_only =
+        error == ErrorCode::FETCH_SESSION_ID_NOT_FOUND || error == ErrorCode::INVALID_FETCH_SESSION_EPOCH;
+    WEIR_LOG_LIMITED(info, seconds(10), "broker {} refused a fetch: {}", leader_.value, name(error));
+    if (!session_only) co_await bell_.wait(options().backoff);
+    co_return;
+  }
+  session_.answered(answer->message.session_id);
+  co_await process(std::move(*answer), out.by_id);
+}
+
+// ---- the answer
+
+void Fetchers::Fetcher::partition_error(const StatePtr& state, ErrorCode error, std::vector<StatePtr>& out_of_range) {
+  if (error == ErrorCode::OFFSET_OUT_OF_RANGE) {
+    out_of_range.push_back(state);
+    return;
+  }
+  // Of another epoch than the leader, not led there any more, not made there yet: the controller's word, or the next
+  // try, sets it right.
+  WEIR_LOG_LIMITED(info, seconds(5), "{}: broker {} answers {} for offset {} (leader epoch {})", state->id.text(),
+                   leader_.value, name(error), state->next.value, state->following.epoch.value);
+  delay(*state, options().backoff);
+  enqueue(state);
+}
+
+Task<void> Fetchers::Fetcher::process(client::Answer<protocol::FetchResponse> answer, bool by_id) {
+  std::vector<Item> records;
+  std::vector<Item> diverging;
+  std::vector<StatePtr> out_of_range;
+  for (const auto& topic : answer.message.responses) {
+    std::string_view name = topic.topic;
+    if (by_id) {
+      const auto it = names_.find(topic.topic_id);
+      if (it == names_.end()) continue;
+      name = it->second;
+    }
+    for (const auto& data : topic.partitions) {
+      const auto it = states_.find(std::pair(name, PartitionId{data.partition_index}));
+      if (it == states_.end()) continue;
+      const auto& state = it->second;
+      // Only the answer to what is asked for now.
+      if (!state->in_session || state->sent_version != state->version || state->sent_next != state->next ||
+          state->phase != Phase::fetching) {
+        continue;
+      }
+      if (data.error_code != 0) {
+        partition_error(state, static_cast<ErrorCode>(data.error_code), out_of_range);
+        continue;
+      }
+      auto item = item_of(state);
+      item.at = state->next;
+      if (data.diverging_epoch.epoch >= 0 || data.diverging_epoch.end_offset >= 0) {
+        item.leader_end = {LeaderEpoch{data.diverging_epoch.epoch}, Offset{data.diverging_epoch.end_offset}};
+        diverging.push_back(std::move(item));
+        continue;
+      }
+      item.records = answer.memory.sub(data.records.view);
+      item.leader_high_watermark = Offset{data.high_watermark};
+      item.leader_start = Offset{data.log_start_offset};
+      records.push_back(std::move(item));
+    }
+  }
+  if (!records.empty()) {
+    co_await on_owners(records, take_records);
+    std::uint64_t throttled = 0;
+    for (auto& item : records) {
+      const auto lag = std::max<std::int64_t>(0, item.leader_high_watermark - item.next);
+      const bool counts = item.appended > 0 && item.following.partition->follower_throttled();
+      if (counts) throttled += item.appended;
+      auto& state = *item.state;
+      const bool moved =
+          item.next != state.next || item.log_start != state.log_start || item.error.code != ErrorCode::NONE;
+      if (moved) {
+        took(item);
+      }
+      if (!state.gone && state.version == item.version) state.lag = lag;
+    }
+    if (throttled > 0) owner_.throttle_.record(throttled, now());
+  }
+  co_await truncate(std::move(diverging));
+  if (!out_of_range.empty()) co_await ask_range(std::move(out_of_range));
+}
+
+// ---- out of range
+
+// The leader's end, or its start, for each item; false: the connection is gone. An item that got none has an error.
+Task<bool> Fetchers::Fetcher::list_offsets(std::vector<Item>& items, std::int64_t timestamp) {
+  protocol::ListOffsetsRequest request;
+  request.replica_id = owner_.self_.value;
+  std::map<std::string, std::size_t, std::less<>> slots;
+  for (const auto& item : items) {
+    auto [slot, fresh] = slots.try_emplace(item.state->id.topic, request.topics.size());
+    if (fresh) request.topics.emplace_back().name = slot->first;
+    auto& to = request.topics[slot->second].partitions.emplace_back();
+    to.partition_index = item.state->id.partition.value;
+    to.current_leader_epoch = item.following.epoch.value;
+    to.timestamp = timestamp;
+  }
+  if (!connection_) co_return false;
+  const auto connection = connection_;
+  auto answer =
+      co_await connection->call<protocol::ListOffsetsResponse>(std::move(request), {1, 7}, options().socket_timeout);
+  if (!answer) {
+    disconnect();
+    co_return false;
+  }
+  for (auto& item : items) {
+    if (item.error.code != ErrorCode::NONE) continue;
+    item.error.code = ErrorCode::UNKNOWN_SERVER_ERROR;
+    for (const auto& topic : answer->message.topics) {
+      if (topic.name != item.state->id.topic) continue;
+      for (const auto& got : topic.partitions) {
+        if (got.partition_index != item.state->id.partition.value) continue;
+        item.error.code = static_cast<ErrorCode>(got.error_code);
+        if (item.error.code == ErrorCode::NONE && got.offset < 0) item.error.code = ErrorCode::UNKNOWN_SERVER_ERROR;
+        (timestamp == log::latest_timestamp ? item.leader_end.end : item.leader_start) = Offset{got.offset};
+      }
+    }
+  }
+  co_return true;
+}
+
+// As Kafka's fetchOffsetAndTruncate: beyond the leader's end (an unclean election) the log is cut; before the leader's
+// start it begins anew there.
+Task<void> Fetchers::Fetcher::ask_range(std::vector<StatePtr> states) {
+  std::vector<Item> items;
+  for (const auto& state : states) {
+    if (!state->gone) items.push_back(item_of(state));
+  }
+  bool answered = co_await list_offsets(items, log::latest_timestamp);
+  if (answered) answered = co_await list_offsets(items, log::earliest_timestamp);
+  std::vector<Item> good;
+  for (auto& item : items) {
+    auto& state = *item.state;
+    if (state.gone || state.version != item.version) continue;
+    if (answered && item.error.code == ErrorCode::NONE) {
+      WEIR_LOG(warn, "{}: offset {} is out of range at broker {}, whose log is [{}, {})", state.id.text(),
+               state.next.value, leader_.value, item.leader_start.value, item.leader_end.end.value);
+      good.push_back(std::move(item));
+    } else {
+      delay(state, options().backoff);
+      enqueue(item.state);
+    }
+  }
+  if (good.empty()) co_return;
+  co_await on_owners(good, move_into_range);
+  co_await settled(good, true);
+  for (auto& item : good) {
+    const auto before = item.state->next;
+    took(item);
+    auto& state = *item.state;
+    if (state.gone || state.version != item.version || item.error.code != ErrorCode::NONE) continue;
+    // Within range, and refused all the same: not at once again.
+    if (state.next == before) delay(state, options().backoff);
+  }
+}
+
+// ---- Fetchers
+
+Fetchers::Fetchers(runtime::Shard& shard, BrokerId self, const FetchOptions& options, Throttle& throttle,
+                   Checkpoint checkpoint)
+    : shard_(shard),
+      self_(self),
+      options_(options),
+      throttle_(throttle),
+      checkpoint_(std::move(checkpoint)),
+      scope_(shard) {}
+
+Fetchers::~Fetchers() = default;
+
+void Fetchers::update(std::vector<Update> updates) {
+  if (stopping_) return;
+  std::vector<Fetcher*> touched;
+  for (auto& update : updates) {
+    auto& fetcher = all_[{update.leader, update.index}];
+    if (!fetcher) {
+      if (!update.follow) {
+        all_.erase({update.leader, update.index});
+        continue;
+      }
+      fetcher = std::make_shared<Fetcher>(*this, update.leader);
+      scope_.spawn(Fetcher::run(fetcher));
+    }
+    fetcher->update(update);
+    if (std::ranges::find(touched, fetcher.get()) == touched.end()) touched.push_back(fetcher.get());
+  }
+  for (auto* fetcher : touched) fetcher->wake(false);
+}
+
+void Fetchers::retry() {
+  for (auto& [key, fetcher] : all_) fetcher->wake(false);
+}
+
+Task<void> Fetchers::stop() {
+  stopping_ = true;
+  for (auto& [key, fetcher] : all_) fetcher->stop();
+  co_await scope_.stop();
+  all_.clear();
+}
+
+void Fetchers::lags(std::vector<Lag>& out) const {
+  for (const auto& [key, fetcher] : all_) fetcher->lags(out);
+}
+
+std::size_t Fetchers::partitions() const {
+  std::size_t n = 0;
+  for (const auto& [key, fetcher] : all_) n += fetcher->partitions();
+  return n;
+}
+
+std::size_t Fetchers::failed() const {
+  std::size_t n = 0;
+  for (const auto& [key, fetcher] : all_) n += fetcher->failed();
+  return n;
+}
+
+}  // namespace weir::replica
