@@ -29,6 +29,9 @@ constexpr seconds image_wait{60};
 constexpr milliseconds old_session_wait{5000};
 // How long a stop waits for ZooKeeper while it resigns.
 constexpr milliseconds resign_wait{5000};
+// How long a stop lets the last answers leave, and how often it looks.
+constexpr milliseconds answers_wait{500};
+constexpr milliseconds answers_look{5};
 // What ZooKeeper's ticks add to a session timeout, at the most.
 constexpr milliseconds session_slack{8000};
 
@@ -105,6 +108,7 @@ struct Broker::Impl {
   Task<Result<>> listen();
   Task<Result<>> register_self(nanoseconds wait);
   Task<Result<>> serve_metrics();
+  Task<void> let_answers_go();
   void config_changed(const cluster::ConfigKey& key, const cluster::ConfigMap& map);
   Task<void> apply_config_changes();
   Task<void> apply_broker_config();
@@ -468,6 +472,14 @@ Task<Result<>> Broker::Impl::start() {
   co_return Result<>{};
 }
 
+// Who waited was told, on whatever shard it waited: its answer is written before its connection is closed. A client
+// that takes none, or asks on and on, does not hold the stop up for long.
+Task<void> Broker::Impl::let_answers_go() {
+  for (auto waited = milliseconds(0); metrics.in_flight.value() > 0 && waited < answers_wait; waited += answers_look) {
+    co_await runtime::sleep(control, answers_look);
+  }
+}
+
 Task<void> Broker::Impl::stop() {
   stopping = true;
   if (server) server->stop_accepting();
@@ -489,6 +501,7 @@ Task<void> Broker::Impl::stop() {
   if (groups) co_await groups->stop();
   co_await images.stop();
   if (replicas_started) co_await replicas->resign();
+  if (server) co_await let_answers_go();
   if (server) co_await server->stop();
   if (controller_started) co_await controller->stop();
   if (follower) co_await follower->stop();
