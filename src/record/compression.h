@@ -32,9 +32,13 @@ Result<bytes::Shared> compress(Compression codec, bytes::Bytes from, int level =
 class Decompressor {
  public:
   virtual ~Decompressor() = default;
-  // Up to out.size() bytes; fewer only at the end of the stream, 0 when it is over. CORRUPT_MESSAGE for data that
-  // is not what the codec says or that ends too early.
+  // Unpacks the next bytes into `out`, at least one and as many as the codec's own steps make of it; 0 when the stream
+  // is over. `out` has at least one byte. CORRUPT_MESSAGE for data that is not what the codec says or that ends too
+  // early.
   virtual Result<std::size_t> pull(bytes::MutableBytes out) = 0;
+  // How many bytes of `out` let the next pull unpack straight into it. It is what the data claims, so a caller holds it
+  // against a bound of its own; with less room pull is right too, by way of a buffer.
+  virtual std::size_t room() = 0;
 };
 
 // A stream over `from`, which must outlive it. UNSUPPORTED_COMPRESSION_TYPE for a codec that is none of the above.
