@@ -52,7 +52,7 @@ class Tree:
 
 
 def admin(cluster):
-    return AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0, "socket.timeout.ms": 10000,
+    return AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0, "socket.timeout.ms": 60000,
                         "reconnect.backoff.max.ms": 500})
 
 
@@ -90,11 +90,11 @@ def outcomes(futures, seconds=120):
 
 def create_topics(cluster, names, partitions=3, replication=3, **config):
     client = admin(cluster)
-    return outcomes(client.create_topics([NewTopic(n, partitions, replication, config=config) for n in names], request_timeout=30))
+    return outcomes(client.create_topics([NewTopic(n, partitions, replication, config=config) for n in names], operation_timeout=30, request_timeout=40))
 
 
 def delete_topics(cluster, names):
-    return outcomes(admin(cluster).delete_topics(list(names), request_timeout=30))
+    return outcomes(admin(cluster).delete_topics(list(names), operation_timeout=30, request_timeout=40)) if names else {}
 
 
 def wait_absent(cluster, tree, names, seconds=120):
