@@ -170,7 +170,7 @@ TEST(Manager, ApplyMakesLogsAndAnswersInOrder) {
   });
   ASSERT_EQ(results.size(), 20U);
   for (int i = 0; i < 20; ++i) {
-    EXPECT_EQ(code(results[static_cast<std::size_t>(i)]), i == 3 ? ErrorCode::FENCED_LEADER_EPOCH : ErrorCode::NONE);
+    EXPECT_EQ(code(results[static_cast<std::size_t>(i)]), i == 3 ? ErrorCode::STALE_CONTROLLER_EPOCH : ErrorCode::NONE);
   }
   std::vector<PartitionView> view;
   machine.run([&]() -> Task<void> { view = co_await machine.manager->view(); });
@@ -240,7 +240,7 @@ TEST(Manager, DataWaitsWorkAcrossShards) {
   }
 }
 
-TEST(Manager, ATopicMadeAgainGetsANewLog) {
+TEST(Manager, ALogOfAnotherTopicOfThatNameIsNotTouched) {
   Machine machine;
   ASSERT_TRUE(machine.start());
   ASSERT_TRUE(machine.apply("t", 0, Machine::lead(5), uuid(1)));
@@ -249,16 +249,17 @@ TEST(Manager, ATopicMadeAgainGetsANewLog) {
   old.reset();
   machine.stop();
   ASSERT_TRUE(machine.start());
-  ASSERT_TRUE(machine.apply("t", 0, Machine::lead(0), uuid(2))) << "a new topic begins with epoch 0";
-  auto made = machine.find("t");
-  ASSERT_TRUE(made);
-  EXPECT_EQ(made->topic_id(), uuid(2));
-  EXPECT_EQ(made->log().log_end(), Offset{0});
-  EXPECT_EQ(entries(machine, "t-0").size(), 2U) << "the old one waits for file.delete.delay.ms";
-  machine.world.run_for(61s);
-  EXPECT_EQ(entries(machine, "t-0"), std::vector<std::string>{"t-0"});
-  ASSERT_TRUE(machine.append(made, "new"));
-  EXPECT_EQ(machine.values(made), std::vector<std::string>{"new"});
+  std::vector<Result<>> results;
+  machine.run([&]() -> Task<void> {
+    std::vector<Change> changes;
+    for (int i = 0; i < 2; ++i) changes.push_back({{"t", PartitionId{i}}, uuid(2), Machine::lead(0)});
+    results = co_await machine.manager->apply(std::move(changes));
+  });
+  EXPECT_EQ(code(results.at(0)), ErrorCode::INCONSISTENT_TOPIC_ID);
+  EXPECT_NE(results.at(0).error().message.find("/data/t-0"), std::string::npos) << results.at(0).error().message;
+  EXPECT_EQ(code(results.at(1)), ErrorCode::NONE) << "the rest goes on";
+  EXPECT_EQ(machine.values(machine.find("t")), std::vector<std::string>{"old"});
+  EXPECT_FALSE(machine.find("t")->leads());
 }
 
 TEST(Manager, ALogWithoutATopicIdTakesTheOneItIsGiven) {

@@ -40,7 +40,8 @@ TEST_F(PartitionTest, LeaderEpochsFenceOldAndUnknownOnes) {
   EXPECT_EQ(code(partition->check_leader(LeaderEpoch{6})), ErrorCode::UNKNOWN_LEADER_EPOCH);
 
   // An order that was overtaken takes nothing back.
-  EXPECT_EQ(code(machine.apply("t", 0, Machine::lead(4, {BrokerId{2}}, BrokerId{2}))), ErrorCode::FENCED_LEADER_EPOCH);
+  EXPECT_EQ(code(machine.apply("t", 0, Machine::lead(4, {BrokerId{2}}, BrokerId{2}))),
+            ErrorCode::STALE_CONTROLLER_EPOCH);
   EXPECT_TRUE(partition->leads());
   EXPECT_EQ(partition->leader_epoch(), LeaderEpoch{5});
 
@@ -141,12 +142,20 @@ TEST_F(PartitionTest, AReplicaTakenAwayWakesCommitsAndReadersAndRefuses) {
 }
 
 TEST_F(PartitionTest, MinInsyncReplicasRefusesAllAcksOnly) {
-  auto partition = machine.make("strict");
+  auto partition = machine.make("strict", Machine::lead(0, {self}, self, {self, BrokerId{2}}));
   EXPECT_EQ(code(machine.append(partition, "a", 1, true)), ErrorCode::NOT_ENOUGH_REPLICAS);
   EXPECT_EQ(partition->log().log_end(), Offset{0}) << "a refused batch is not written";
   EXPECT_TRUE(machine.append(partition, "a", 1, false));
+  machine.world.settle();
+  EXPECT_EQ(partition->high_watermark(), Offset{0}) << "too few have it to call it committed";
   ASSERT_TRUE(machine.apply("strict", 0, Machine::lead(0, {self, BrokerId{2}})));
   EXPECT_TRUE(machine.append(partition, "b", 1, true));
+}
+
+TEST_F(PartitionTest, MinInsyncReplicasAsksForNoMoreReplicasThanThereAre) {
+  auto partition = machine.make("strict");
+  EXPECT_TRUE(machine.append(partition, "a", 1, true));
+  EXPECT_EQ(partition->high_watermark(), Offset{1});
 }
 
 TEST_F(PartitionTest, WithFlushMessagesNothingIsShownBeforeItIsOnTheDisk) {
@@ -368,11 +377,12 @@ TEST_F(PartitionTest, ManyLiveWaitsAreAllSignalled) {
 }
 
 TEST_F(PartitionTest, AChangedMinimumAndFlushHoldFromNowOn) {
-  auto partition = machine.make("t");
+  auto partition = machine.make("t", Machine::lead(0, {self, BrokerId{2}}));
   ASSERT_TRUE(machine.append(partition, "a", 2, true));
   EXPECT_EQ(partition->log().recovery_point(), Offset{0});
+  ASSERT_TRUE(machine.apply("t", 0, Machine::lead(0, {self}, self, {self, BrokerId{2}})));
   Settings next;
-  next.min_insync_replicas = 3;
+  next.min_insync_replicas = 2;
   next.log.flush_messages = 1;
   machine.run([&]() -> Task<void> { co_await machine.manager->set_topic_settings("t", next); });
   machine.world.settle();

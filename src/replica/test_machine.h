@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
@@ -67,8 +68,21 @@ struct Machine {
     world.files().set_fault(nullptr);
   }
 
-  static Leadership lead(int epoch, std::vector<BrokerId> isr = {self}, BrokerId leader = self) {
-    return {.leader = leader, .leader_epoch = LeaderEpoch{epoch}, .isr = isr, .replicas = isr, .partition_epoch = 0};
+  // Each state is newer than the one before, as the znode's version says it. This broker is always a replica.
+  static Leadership lead(int epoch, std::vector<BrokerId> isr = {self}, BrokerId leader = self,
+                         std::vector<BrokerId> replicas = {}) {
+    static int version = 0;
+    if (replicas.empty()) {
+      replicas = isr;
+      if (std::ranges::find(replicas, self) == replicas.end()) replicas.push_back(self);
+    }
+    return {.leader = leader,
+            .leader_epoch = LeaderEpoch{epoch},
+            .isr = std::move(isr),
+            .replicas = std::move(replicas),
+            .partition_epoch = ++version,
+            .adding = {},
+            .removing = {}};
   }
   Result<> apply(const std::string& topic, int partition, Leadership leadership, Uuid id = {}) {
     Result<> result;
