@@ -144,8 +144,9 @@ bool parse_key(std::string_view text, clientid_t& id) {
   const auto colon = text.find(':');
   if (colon == std::string_view::npos || text.size() - colon - 1 != 2 * sizeof id.passwd) return false;
   std::uint64_t number = 0;
-  const auto end = std::from_chars(text.data(), text.data() + colon, number, 16);
-  if (end.ec != std::errc() || end.ptr != text.data() + colon || number == 0) return false;
+  const auto digits = text.substr(0, colon);
+  const auto end = std::from_chars(digits.data(), digits.data() + digits.size(), number, 16);
+  if (end.ec != std::errc() || end.ptr != digits.data() + digits.size() || number == 0) return false;
   id.client_id = static_cast<std::int64_t>(number);
   for (std::size_t i = 0; i < sizeof id.passwd; ++i) {
     const char* at = text.data() + colon + 1 + 2 * i;
@@ -308,7 +309,10 @@ class RealZk final : public Zk {
     }
   }
 
-  static void* context(std::uint64_t watch) { return reinterpret_cast<void*>(watch); }
+  // The library carries a pointer; a number that is looked up names no memory that may be gone.
+  static void* context(std::uint64_t watch) {
+    return reinterpret_cast<void*>(watch);  // NOLINT(performance-no-int-to-ptr)
+  }
 
   template <class T, class Start>
   static Task<ZkResult<T>> ask(Start& start) {
@@ -467,7 +471,10 @@ class RealZk final : public Zk {
     }
     Results out(call->ops.size());
     for (std::size_t i = 0; i < out.size(); ++i) {
-      if (call->ops[i].kind == Op::Kind::create) out[i].path = self->own_path(call->made[i].c_str());
+      if (call->ops[i].kind == Op::Kind::create) {
+        const char* path = call->made[i].data();  // up to its NUL: the buffer has room for a sequence number
+        out[i].path = self->own_path(path);
+      }
       if (call->ops[i].kind == Op::Kind::set) out[i].stat = stat_of(call->stats[i]);
     }
     complete<Results>(call->reply, std::move(out));

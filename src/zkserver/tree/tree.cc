@@ -8,7 +8,6 @@
 
 namespace weir::zkserver {
 
-using zkwire::Code;
 using zkwire::EventType;
 
 bool is_ttl(std::int64_t owner) { return (owner & ttl_mask) == ttl_mask; }
@@ -135,7 +134,8 @@ Changes Tree::changes() const {
   using Kind = Changes::NodeChange::Kind;
   for (const auto& [path, with_data] : whole) {
     if (const auto* now = find(path)) {
-      out.nodes.push_back({std::string(path), with_data ? Kind::put : Kind::numbers, *now});
+      out.nodes.push_back(
+          {std::string(path), with_data ? Kind::put : Kind::numbers, static_cast<const NodeState&>(*now)});
     } else {
       out.nodes.push_back({std::string(path), Kind::remove, {}});
     }
