@@ -7,13 +7,19 @@
 #include "base/log.h"
 #include "broker/exposition.h"
 #include "broker/groups.h"
+#include "broker/inter/controller_channel.h"
+#include "broker/inter/isr_changes.h"
+#include "broker/inter/link.h"
+#include "broker/inter/orders_wire.h"
 #include "broker/orders.h"
 #include "broker/pipeline.h"
 #include "broker/producer_id_source.h"
+#include "broker/timed_zk.h"
 #include "controller/config_follower.h"
 #include "controller/register.h"
 #include "net/http.h"
 #include "net/server.h"
+#include "protocol/messages/controlled_shutdown.h"
 #include "zkclient/patient.h"
 
 namespace weir::broker {
@@ -94,7 +100,7 @@ struct Broker::Impl {
   Impl(Environment env, config::BrokerLayers layers, config::BrokerConfig config);
 
   Task<Result<>> start();
-  Task<void> stop();
+  Task<void> stop(bool others_stay);
 
   Result<> check_listeners();
   replica::ManagerOptions replica_options();
@@ -108,16 +114,22 @@ struct Broker::Impl {
   Task<Result<>> listen();
   Task<Result<>> register_self(nanoseconds wait);
   Task<Result<>> serve_metrics();
+  client::ConnectionOptions connection_options(milliseconds timeout) const;
+  controller::ControllerOptions controller_options(milliseconds session_wait);
+  Task<void> hand_over();
+  Task<Result<std::size_t>> ask_to_leave();
   Task<void> let_answers_go();
   void config_changed(const cluster::ConfigKey& key, const cluster::ConfigMap& map);
   Task<void> apply_config_changes();
   Task<void> apply_broker_config();
+  void set_throttles();
 
   Environment env;
   Node node;
   runtime::Shard& control;
   BrokerMetrics metrics;
   ImageBoard images;
+  std::unique_ptr<IsrChanges> isr_changes;
   std::unique_ptr<replica::ReplicaManager> replicas;
   std::unique_ptr<Groups> groups;
   std::unique_ptr<zkclient::Zk> session;
@@ -126,6 +138,8 @@ struct Broker::Impl {
   std::unique_ptr<controller::ConfigFollower> follower;
   std::unique_ptr<ProducerIdSource> producer_ids;
   std::unique_ptr<Orders> orders;
+  std::unique_ptr<Link> link;
+  std::unique_ptr<ControllerChannel> controller_channel;
   std::unique_ptr<controller::Controller> controller;
   bool controller_started = false;
   Pipeline pipeline;
@@ -179,7 +193,7 @@ Result<> Broker::Impl::check_listeners() {
 
 replica::Settings Broker::Impl::settings(std::string_view topic) {
   const auto image = images.latest_anywhere();
-  return settings_of(node.topic_config(*image, topic), node.config()->config);
+  return settings_of(node.topic_config(*image, topic), node.config()->config, node.id);
 }
 
 replica::ManagerOptions Broker::Impl::replica_options() {
@@ -198,6 +212,34 @@ replica::ManagerOptions Broker::Impl::replica_options() {
       milliseconds(config.log_flush_scheduler_interval_ms < year_ms ? config.log_flush_scheduler_interval_ms : 0);
   options.producer_expiry_check = milliseconds(config.producer_id_expiration_check_interval_ms);
   options.settings = [this](std::string_view topic) { return settings(topic); };
+  options.replica_lag_time_max = milliseconds(config.replica_lag_time_max_ms);
+  options.flush_at_min_isr = config.weir_flush_at_min_isr;
+  options.isr_changer = isr_changes.get();
+  options.alive = [this](BrokerId id) { return images.latest_anywhere()->alive(id); };
+  options.quota_samples = static_cast<std::size_t>(config.replication_quota_window_num);
+  options.quota_sample = seconds(config.replication_quota_window_size_seconds);
+  auto& fetch = options.fetch;
+  fetch.sockets = env.sockets;
+  fetch.connection = connection_options(milliseconds(config.replica_socket_timeout_ms));
+  fetch.connection.socket.receive_buffer_bytes = config.replica_socket_receive_buffer_bytes;
+  fetch.address = [this](BrokerId id) -> std::optional<runtime::Address> {
+    const auto image = images.latest_anywhere();
+    const auto* broker = image->broker(id);
+    const auto now = node.config();
+    const auto* endpoint = broker == nullptr ? nullptr : broker->endpoint(now->config.inter_broker_listener);
+    if (endpoint == nullptr) return std::nullopt;
+    return runtime::Address{endpoint->host, static_cast<std::uint16_t>(endpoint->port)};
+  };
+  fetch.broker_epoch = [this] { return node.epoch(); };
+  fetch.fetchers = config.num_replica_fetchers;
+  fetch.min_bytes = config.replica_fetch_min_bytes;
+  fetch.max_bytes = config.replica_fetch_max_bytes;
+  fetch.response_max_bytes = config.replica_fetch_response_max_bytes;
+  fetch.wait_max = milliseconds(config.replica_fetch_wait_max_ms);
+  fetch.backoff = milliseconds(config.replica_fetch_backoff_ms);
+  fetch.socket_timeout = milliseconds(config.replica_socket_timeout_ms);
+  fetch.fetch_version_max = fetch_version(config.inter_broker_protocol);
+  fetch.epoch_version_max = offset_for_leader_epoch_version(config.inter_broker_protocol);
   return options;
 }
 
@@ -210,7 +252,7 @@ Task<Result<>> Broker::Impl::connect() {
   co_await end_old_session(options);
   auto opened = env.connect(std::move(options));
   if (!opened) co_return std::unexpected(opened.error());
-  session = std::move(*opened);
+  session = std::make_unique<TimedZk>(std::move(*opened), *env.clock, *env.metrics);
   const auto wait = milliseconds(config.zookeeper_connection_timeout_ms);
   if (!co_await session->wait_connected(wait)) {
     co_return fail(ErrorCode::BROKER_NOT_AVAILABLE,
@@ -309,6 +351,7 @@ Task<void> Broker::Impl::apply_broker_config() {
   for (const auto& warning : loaded->warnings) WEIR_LOG(warn, "{}", warning);
   node.set_config(std::make_shared<const LiveConfig>(LiveConfig{std::move(loaded->config), std::move(layers)}));
   if (server) server->set_limits(connection_limits(node.config()->config));
+  set_throttles();
   // Topics without overrides follow the broker's defaults.
   std::vector<std::string> topics;
   images.latest()->each_topic([&](const cluster::TopicPtr& topic) { topics.push_back(topic->name); });
@@ -316,6 +359,12 @@ Task<void> Broker::Impl::apply_broker_config() {
     auto now = settings(topic);
     co_await replicas->set_topic_settings(std::move(topic), std::move(now));
   }
+}
+
+void Broker::Impl::set_throttles() {
+  const auto live = node.config();
+  replicas->leader_throttle().set_rate(live->config.leader_replication_throttled_rate);
+  replicas->follower_throttle().set_rate(live->config.follower_replication_throttled_rate);
 }
 
 Task<void> Broker::Impl::apply_config_changes() {
@@ -386,6 +435,7 @@ Task<Result<>> Broker::Impl::register_self(nanoseconds wait) {
   registration.timestamp = env.clock->wall().count();
   auto epoch = co_await controller::register_broker(control, *zk, node.id, std::move(registration), wait);
   if (!epoch) co_return std::unexpected(epoch.error());
+  node.set_epoch(*epoch);
   WEIR_LOG(info, "registered as broker {} of cluster {}, broker epoch {}", node.id.value, node.cluster_id,
            epoch->value);
   co_await keep_session();
@@ -420,8 +470,78 @@ Task<Result<>> Broker::Impl::serve_metrics() {
   co_return Result<>{};
 }
 
+client::ConnectionOptions Broker::Impl::connection_options(milliseconds timeout) const {
+  client::ConnectionOptions options;
+  options.client_id = std::to_string(node.id.value);  // as brokers of Apache Kafka call themselves
+  options.request_timeout = timeout;
+  return options;
+}
+
+controller::ControllerOptions Broker::Impl::controller_options(milliseconds session_wait) {
+  const auto live = node.config();
+  const auto& config = live->config;
+  controller::ControllerOptions options;
+  options.broker = node.id;
+  options.inter_broker_listener = config.inter_broker_listener;
+  options.delete_topics = config.delete_topic_enable;
+  options.unclean_leader_election = config.unclean_leader_election_enable;
+  controller::set_protocol_version(options, config.inter_broker_protocol.text());
+  options.auto_rebalance = config.auto_leader_rebalance_enable;
+  options.rebalance_check = seconds(config.leader_imbalance_check_interval_seconds);
+  options.rebalance_percent = config.leader_imbalance_per_broker_percentage;
+  options.register_again = [this, session_wait]() -> Task<void> {
+    if (auto done = co_await register_self(session_wait); !done) {
+      WEIR_LOG(error, "cannot register again after the session expired: {}", done.error().message);
+    }
+  };
+  return options;
+}
+
+// How many partitions this broker still leads that somebody else could.
+Task<Result<std::size_t>> Broker::Impl::ask_to_leave() {
+  if (controller->active()) {
+    auto left = co_await controller->controlled_shutdown(node.id, node.epoch());
+    if (!left) co_return std::unexpected(left.error());
+    co_return left->size();
+  }
+  protocol::ControlledShutdownRequest request;
+  request.broker_id = node.id.value;
+  request.broker_epoch = node.epoch().value;
+  auto answer = co_await controller_channel->call<protocol::ControlledShutdownResponse>(std::move(request));
+  if (!answer) co_return std::unexpected(answer.error());
+  const auto code = static_cast<ErrorCode>(answer->message.error_code);
+  if (code != ErrorCode::NONE) co_return fail(code, std::string(name(code)));
+  co_return answer->message.remaining_partitions.size();
+}
+
+// Controlled shutdown: others lead what this broker leads before it stops to answer.
+Task<void> Broker::Impl::hand_over() {
+  const auto live = node.config();
+  if (!live->config.controlled_shutdown_enable) co_return;
+  const auto alone = [](const cluster::Image& image) { return image.brokers().size() <= 1; };
+  const auto began = env.clock->mono();
+  for (int tries = 0; tries < live->config.controlled_shutdown_max_retries; ++tries) {
+    if (alone(*images.latest()) || session->state() != zkclient::State::connected) co_return;
+    auto left = co_await ask_to_leave();
+    if (left && *left == 0) {
+      WEIR_LOG(info, "the leaders of this broker's partitions are others, after {} ms",
+               std::chrono::duration_cast<milliseconds>(env.clock->mono() - began).count());
+      co_return;
+    }
+    if (left) {
+      WEIR_LOG(info, "controlled shutdown: {} partitions have no other replica that could lead them", *left);
+    } else {
+      WEIR_LOG(warn, "controlled shutdown: {} {}", name(left.error().code), left.error().message);
+    }
+    if (tries + 1 == live->config.controlled_shutdown_max_retries) break;
+    co_await images.wait_until(alone, milliseconds(live->config.controlled_shutdown_retry_backoff_ms));
+  }
+  WEIR_LOG(warn, "stopping while this broker still leads partitions (controlled.shutdown.max.retries)");
+}
+
 Task<Result<>> Broker::Impl::start() {
   if (auto fine = check_listeners(); !fine) co_return fine;
+  isr_changes = std::make_unique<IsrChanges>(node);
   replicas = std::make_unique<replica::ReplicaManager>(env.shards, *env.pool, *env.files, *env.clock, *env.random,
                                                        *env.metrics, replica_options());
   node.replicas = replicas.get();
@@ -432,6 +552,7 @@ Task<Result<>> Broker::Impl::start() {
   if (auto done = co_await read_configs(); !done) co_return done;
   if (auto done = co_await replicas->start(); !done) co_return done;
   replicas_started = true;
+  set_throttles();
   if (!config_changes.empty() && !applying) scope.spawn(apply_config_changes());  // what came while logs were loaded
 
   const auto live = node.config();
@@ -443,19 +564,14 @@ Task<Result<>> Broker::Impl::start() {
   producer_ids = std::make_unique<ProducerIdSource>(control, *zk, node.id);
   node.producer_ids = producer_ids.get();
   orders = std::make_unique<Orders>(node);
-  controller::ControllerOptions options;
-  options.broker = node.id;
-  options.inter_broker_listener = live->config.inter_broker_listener;
-  options.delete_topics = live->config.delete_topic_enable;
-  options.unclean_leader_election = live->config.unclean_leader_election_enable;
+  node.orders = orders.get();
+  const auto order_timeout = milliseconds(live->config.controller_socket_timeout_ms);
+  link = std::make_unique<Link>(node, *orders, *env.sockets, connection_options(order_timeout));
+  controller_channel = std::make_unique<ControllerChannel>(node, *env.sockets, connection_options(order_timeout));
+  node.controller_channel = controller_channel.get();
   // Our own old session may last its whole timeout once more (a service that was restarted too), and a little more.
   const auto session_wait = 2 * milliseconds(live->config.zookeeper_session_timeout_ms) + session_slack;
-  options.register_again = [this, session_wait]() -> Task<void> {
-    if (auto done = co_await register_self(session_wait); !done) {
-      WEIR_LOG(error, "cannot register again after the session expired: {}", done.error().message);
-    }
-  };
-  controller = std::make_unique<controller::Controller>(control, *zk, *orders, std::move(options));
+  controller = std::make_unique<controller::Controller>(control, *zk, *link, controller_options(session_wait));
   node.controller = controller.get();
 
   if (auto done = co_await listen(); !done) co_return done;
@@ -480,8 +596,9 @@ Task<void> Broker::Impl::let_answers_go() {
   }
 }
 
-Task<void> Broker::Impl::stop() {
+Task<void> Broker::Impl::stop(bool others_stay) {
   stopping = true;
+  if (controller_started && others_stay) co_await hand_over();
   if (server) server->stop_accepting();
   // Requests and the controller may be asking the coordination service. Where that is gone, stopping must not wait
   // for it.
@@ -503,7 +620,10 @@ Task<void> Broker::Impl::stop() {
   if (replicas_started) co_await replicas->resign();
   if (server) co_await let_answers_go();
   if (server) co_await server->stop();
+  if (link) co_await link->stop();
+  if (controller_channel) co_await controller_channel->stop();
   if (controller_started) co_await controller->stop();
+  if (isr_changes) co_await isr_changes->stop();
   if (follower) co_await follower->stop();
   co_await scope.stop();
   resigned.wake();
@@ -521,7 +641,7 @@ Broker::Broker(Environment environment, config::BrokerLayers layers, config::Bro
 Broker::~Broker() = default;
 
 Task<Result<>> Broker::start() { return impl_->start(); }
-Task<void> Broker::stop() { return impl_->stop(); }
+Task<void> Broker::stop(bool others_stay) { return impl_->stop(others_stay); }
 BrokerId Broker::id() const { return impl_->node.id; }
 const std::string& Broker::cluster_id() const { return impl_->node.cluster_id; }
 const std::vector<net::Endpoint>& Broker::endpoints() const { return impl_->bound; }

@@ -43,7 +43,8 @@ class Broker {
 
   // On the first shard. An error is a sentence for people. After a failed start call stop() all the same.
   runtime::Task<Result<>> start();
-  runtime::Task<void> stop();
+  // `others_stay`: false when the whole cluster stops; then there is nobody to hand leadership to.
+  runtime::Task<void> stop(bool others_stay = true);
 
   // After start().
   BrokerId id() const;

@@ -3,6 +3,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <utility>
@@ -13,10 +14,12 @@ namespace weir::broker {
 
 using metrics::Emit;
 using metrics::Kind;
+using View = replica::PartitionView;
 
 Exposition::Exposition(Node& node, metrics::Registry& registry, const net::Server& server)
     : node_(node), registry_(registry), looked_(std::make_shared<Looked>()) {
   show_logs();
+  show_controller();
   show_network(server);
   show_process();
 }
@@ -36,7 +39,6 @@ void Exposition::show_logs() {
       }
     }));
   };
-  using View = replica::PartitionView;
   of_partition("weir_log_size_bytes", "Bytes of all segments of a partition's log",
                [](const View& v) { return v.size; });
   of_partition("weir_log_start_offset", "First offset of a partition's log",
@@ -60,8 +62,6 @@ void Exposition::show_logs() {
   gauge("weir_offline_partitions", "Partitions without a leader, as this broker knows the cluster",
         [](const Looked& l) { return static_cast<double>(l.offline); });
   gauge("weir_topics", "Topics of the cluster", [](const Looked& l) { return static_cast<double>(l.topics); });
-  gauge("weir_active_controller", "1 when this broker is the controller",
-        [](const Looked& l) { return l.controller ? 1.0 : 0.0; });
   gauge("weir_zookeeper_connected", "1 while the session with the coordination service is connected",
         [](const Looked& l) { return l.zk_state == static_cast<int>(zkclient::State::connected) ? 1.0 : 0.0; });
   gauge("weir_groups", "Consumer groups that this broker coordinates",
@@ -70,6 +70,57 @@ void Exposition::show_logs() {
         [](const Looked& l) { return static_cast<double>(l.groups.offsets); });
   gauge("weir_group_requests_waiting", "Requests of groups that wait (joins, syncs, commits)",
         [](const Looked& l) { return static_cast<double>(l.groups.waiting); });
+}
+
+void Exposition::show_controller() {
+  using Stats = controller::ControllerStats;
+  auto show = [this](std::string_view name, Kind kind, std::string_view help, auto value) {
+    callbacks_.push_back(registry_.collector(name, help, kind, {}, [this, value](Emit& out) {
+      out.sample({}, static_cast<double>(value(looked()->controller)));
+    }));
+  };
+  constexpr auto gauge = Kind::gauge;
+  constexpr auto counter = Kind::counter;
+  show("weir_active_controller", gauge, "1 when this broker is the controller",
+       [](const Stats& s) { return s.active; });
+  show("weir_controller_epoch", gauge, "Epoch of this broker's term of office; -1 when it has none",
+       [](const Stats& s) { return s.epoch.value; });
+  show("weir_controller_queue", gauge, "Events that wait for the controller",
+       [](const Stats& s) { return s.queued_events; });
+  show("weir_controller_queue_seconds", gauge, "How long the last event waited",
+       [](const Stats& s) { return std::chrono::duration<double>(s.last_queue_time).count(); });
+  show("weir_controller_brokers", gauge, "Brokers that are alive, as the controller here knows",
+       [](const Stats& s) { return s.brokers; });
+  show("weir_controller_partitions", gauge, "Partitions of the cluster, as the controller here knows",
+       [](const Stats& s) { return s.partitions; });
+  show("weir_controller_offline_partitions", gauge, "Partitions without a leader, as the controller here knows",
+       [](const Stats& s) { return s.offline_partitions; });
+  show("weir_controller_preferred_imbalance", gauge, "Partitions whose leader is not their first replica",
+       [](const Stats& s) { return s.preferred_imbalance; });
+  show("weir_controller_reassigning_partitions", gauge, "Partitions that move",
+       [](const Stats& s) { return s.reassigning_partitions; });
+  show("weir_controller_topics_to_delete", gauge, "Topics whose deletion is under way",
+       [](const Stats& s) { return s.topics_to_delete; });
+  show("weir_controller_orders_waiting", gauge, "Orders that wait for brokers to take them",
+       [](const Stats& s) { return s.orders_waiting; });
+  show("weir_controller_elections_total", counter, "Leaders elected out of the in-sync set, new partitions not counted",
+       [](const Stats& s) { return s.elections; });
+  show("weir_controller_unclean_elections_total", counter, "Leaders elected from outside it: records may be lost",
+       [](const Stats& s) { return s.unclean_elections; });
+  show("weir_controller_events_total", counter, "Events that the controller has worked off",
+       [](const Stats& s) { return s.events; });
+  auto by_kind = [this](std::string_view name, Kind kind, std::string_view help, auto value) {
+    callbacks_.push_back(registry_.collector(name, help, kind, {"event"}, [this, value](Emit& out) {
+      for (const auto& [event, times] : looked()->controller.times) out.sample({std::string(event)}, value(times));
+    }));
+  };
+  using Times = Stats::Times;
+  by_kind("weir_controller_event_count", counter, "Events worked off, by kind",
+          [](const Times& t) { return static_cast<double>(t.count); });
+  by_kind("weir_controller_event_seconds_total", counter, "Time they took, by kind",
+          [](const Times& t) { return std::chrono::duration<double>(t.sum).count(); });
+  by_kind("weir_controller_event_seconds_max", gauge, "The longest of them, by kind",
+          [](const Times& t) { return std::chrono::duration<double>(t.max).count(); });
 }
 
 void Exposition::show_network(const net::Server& server) {
@@ -137,7 +188,7 @@ runtime::Task<std::string> Exposition::text() {
     topic->partitions.each(
         [&](PartitionId, const cluster::Partition& p) { next->offline += p.leader.value < 0 ? 1 : 0; });
   });
-  auto look = [this] { return node_.controller->active(); };
+  auto look = [this] { return node_.controller->stats(); };
   next->controller = co_await runtime::call(*node_.control, std::move(look));
   next->zk_state = static_cast<int>(node_.zk->state());
   {

@@ -27,12 +27,13 @@ class Exposition {
     std::vector<replica::PartitionView> partitions;
     Groups::Counts groups;
     std::size_t topics = 0;
-    bool controller = false;
+    controller::ControllerStats controller;
     std::size_t offline = 0;
     int zk_state = 0;
   };
   std::shared_ptr<const Looked> looked() const;
   void show_logs();
+  void show_controller();
   void show_network(const net::Server& server);
   void show_process();
 

@@ -7,7 +7,7 @@ config::TopicConfig Node::topic_config(const cluster::Image& image, std::string_
   return config::resolve_topic_config(config()->config, config::Properties(overrides.begin(), overrides.end()));
 }
 
-replica::Settings settings_of(const config::TopicConfig& topic, const config::BrokerConfig& broker) {
+replica::Settings settings_of(const config::TopicConfig& topic, const config::BrokerConfig& broker, BrokerId self) {
   replica::Settings settings;
   auto& log = settings.log;
   log.segment_bytes = topic.segment_bytes;
@@ -47,6 +47,11 @@ replica::Settings settings_of(const config::TopicConfig& topic, const config::Br
   log.file_delete_delay_ms = topic.file_delete_delay_ms;
   log.producer_expiration_ms = broker.producer_id_expiration_ms;
   settings.min_insync_replicas = topic.min_insync_replicas;
+  const auto throttled = [self](std::string_view list) {
+    return replica::parse_throttled_replicas(list, self).value_or(replica::ThrottledReplicas{});
+  };
+  settings.leader_throttled = throttled(topic.leader_replication_throttled_replicas);
+  settings.follower_throttled = throttled(topic.follower_replication_throttled_replicas);
   return settings;
 }
 

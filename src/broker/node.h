@@ -26,7 +26,9 @@
 
 namespace weir::broker {
 
+class ControllerChannel;
 class Groups;
+class Orders;
 class ProducerIdSource;
 
 // The configuration in force, and the layers it came from (for DescribeConfigs). Replaced whole when it changes.
@@ -56,7 +58,9 @@ class Node {
   ImageBoard* images = nullptr;
   replica::ReplicaManager* replicas = nullptr;
   Groups* groups = nullptr;
-  ProducerIdSource* producer_ids = nullptr;  // control shard
+  ProducerIdSource* producer_ids = nullptr;         // control shard
+  Orders* orders = nullptr;                         // control shard
+  ControllerChannel* controller_channel = nullptr;  // control shard
   zkclient::Zk* zk = nullptr;
   controller::Admin* admin = nullptr;                          // control shard
   controller::Controller* controller = nullptr;                // control shard
@@ -64,6 +68,10 @@ class Node {
   // Configs that requests change at this moment, and those who wait for their turn; control shard.
   std::set<cluster::ConfigKey> configs_in_edit;
   std::vector<runtime::Waiter*> config_turns;
+
+  // Of the registration of now (KIP-380); -1 before the first. From any thread.
+  BrokerEpoch epoch() const { return BrokerEpoch{epoch_.load(std::memory_order_acquire)}; }
+  void set_epoch(BrokerEpoch epoch) { epoch_.store(epoch.value, std::memory_order_release); }
 
   const cluster::ImagePtr& image() const { return images->current(); }
   LiveConfigPtr config() const { return std::atomic_load_explicit(&config_, std::memory_order_acquire); }
@@ -77,9 +85,10 @@ class Node {
 
  private:
   LiveConfigPtr config_;
+  std::atomic<std::int64_t> epoch_{-1};
 };
 
 // What the log room takes of a topic's configuration.
-replica::Settings settings_of(const config::TopicConfig& topic, const config::BrokerConfig& broker);
+replica::Settings settings_of(const config::TopicConfig& topic, const config::BrokerConfig& broker, BrokerId self);
 
 }  // namespace weir::broker

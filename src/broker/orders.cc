@@ -1,5 +1,6 @@
 #include "broker/orders.h"
 
+#include <algorithm>
 #include <set>
 #include <string>
 #include <utility>
@@ -16,11 +17,25 @@ using controller::OrderAnswer;
 using runtime::Task;
 namespace layout = zkwire::layout;
 
-Result<> Orders::check(BrokerId to, const controller::OrderHead& head) {
-  if (to != node_.id) {
-    return fail(ErrorCode::BROKER_NOT_AVAILABLE, fmt::format("broker {} is not reached from here", to.value));
+namespace {
+
+bool same_brokers(const cluster::Image& a, const cluster::Image& b) {
+  return std::ranges::equal(a.brokers(), b.brokers(), [](const auto& x, const auto& y) {
+    return x.first == y.first && x.second->endpoints == y.second->endpoints;
+  });
+}
+
+}  // namespace
+
+Result<> Orders::check(const controller::OrderHead& head) {
+  const auto own = node_.epoch();
+  if (head.broker_epoch.value >= 0 && head.broker_epoch < own) {
+    return fail(ErrorCode::STALE_BROKER_EPOCH,
+                fmt::format("an order for broker epoch {}, this is epoch {}", head.broker_epoch.value, own.value));
   }
   if (head.controller_epoch < heard_) {
+    WEIR_LOG_LIMITED(info, seconds(1), "an order of controller {} of epoch {} is refused: epoch {} was heard of",
+                     head.controller.value, head.controller_epoch.value, heard_.value);
     return fail(ErrorCode::STALE_CONTROLLER_EPOCH,
                 fmt::format("controller {} of epoch {} is older than epoch {}", head.controller.value,
                             head.controller_epoch.value, heard_.value));
@@ -74,17 +89,29 @@ Task<void> Orders::know_configs(const std::vector<controller::LeaderAndIsrOrder:
   co_await node_.images->change(std::move(edit));
 }
 
-Task<Result<OrderAnswer>> Orders::leader_and_isr(BrokerId to, controller::LeaderAndIsrOrder order) {
-  if (auto fine = check(to, order.head); !fine) co_return std::unexpected(fine.error());
+Task<Result<OrderAnswer>> Orders::leader_and_isr(controller::LeaderAndIsrOrder order) {
+  const auto turn = co_await turns_.take();
+  if (auto fine = check(order.head); !fine) co_return std::unexpected(fine.error());
   co_await know_configs(order.partitions);
   std::vector<replica::Change> changes;
   bool groups_change = false;
+  std::set<controller::PartitionRef> named;
+  std::erase_if(order.partitions, [&named](const auto& item) { return !named.insert(item.at).second; });
   for (const auto& item : order.partitions) {
     auto& change = changes.emplace_back();
     change.partition = {item.at.topic, item.at.partition};
     if (const auto id = order.topic_ids.find(item.at.topic); id != order.topic_ids.end()) change.topic_id = id->second;
-    change.leadership = {item.state.leader, item.state.leader_epoch, item.state.isr, item.state.replicas,
-                         item.state.version};
+    auto& to = change.leadership;
+    to.leader = item.state.leader;
+    to.leader_epoch = item.state.leader_epoch;
+    to.isr = item.state.isr;
+    to.replicas = item.state.replicas;
+    to.partition_epoch = item.state.version;
+    to.controller_epoch = item.state.controller_epoch;
+    to.adding = item.state.adding;
+    to.removing = item.state.removing;
+    to.is_new = item.is_new;
+    to.leader_recovery_state = item.state.leader_recovery_state;
     if (item.at.topic == cluster::group_metadata_topic) groups_change = true;
   }
   auto results = co_await node_.replicas->apply(std::move(changes));
@@ -103,8 +130,9 @@ Task<Result<OrderAnswer>> Orders::leader_and_isr(BrokerId to, controller::Leader
   co_return answer;
 }
 
-Task<Result<>> Orders::update_metadata(BrokerId to, controller::UpdateMetadataOrder order) {
-  if (auto fine = check(to, order.head); !fine) co_return std::unexpected(fine.error());
+Task<Result<>> Orders::update_metadata(controller::UpdateMetadataOrder order) {
+  const auto turn = co_await turns_.take();
+  if (auto fine = check(order.head); !fine) co_return std::unexpected(fine.error());
   std::set<std::string> gone;
   for (const auto& item : order.partitions) {
     if (item.state.leader.value == controller::leader_during_delete) gone.insert(item.at.topic);
@@ -112,6 +140,12 @@ Task<Result<>> Orders::update_metadata(BrokerId to, controller::UpdateMetadataOr
   std::erase_if(order.partitions, [&gone](const auto& item) { return gone.contains(item.at.topic); });
   co_await know_configs(order.partitions);
   for (const auto& topic : gone) configured_.erase(topic);
+  std::vector<replica::LearnedIsr> isrs;
+  for (const auto& item : order.partitions) {
+    const auto& replicas = item.state.replicas;
+    if (item.state.leader == node_.id || std::ranges::find(replicas, node_.id) == replicas.end()) continue;
+    isrs.push_back({{item.at.topic, item.at.partition}, item.state.leader_epoch, item.state.version, item.state.isr});
+  }
   auto edit = [&](cluster::ImageBuilder& next) {
     next.set_cluster_id(node_.cluster_id);
     next.set_controller(order.head.controller, order.head.controller_epoch);
@@ -127,24 +161,33 @@ Task<Result<>> Orders::update_metadata(BrokerId to, controller::UpdateMetadataOr
       next.set_config({cluster::ConfigType::topic, name}, {});
     }
   };
+  const auto before = node_.images->latest();
   co_await node_.images->change(std::move(edit));
+  if (!same_brokers(*before, *node_.images->latest())) node_.replicas->brokers_changed();
+  if (!isrs.empty()) co_await node_.replicas->learn_isrs(std::move(isrs));
   if (!gone.empty()) co_await node_.groups->topics_deleted({gone.begin(), gone.end()});
   co_return Result<>{};
 }
 
-Task<Result<OrderAnswer>> Orders::stop_replica(BrokerId to, controller::StopReplicaOrder order) {
-  if (auto fine = check(to, order.head); !fine) co_return std::unexpected(fine.error());
-  OrderAnswer answer;
+Task<Result<OrderAnswer>> Orders::stop_replica(controller::StopReplicaOrder order) {
+  const auto turn = co_await turns_.take();
+  if (auto fine = check(order.head); !fine) co_return std::unexpected(fine.error());
+  std::vector<replica::Stop> stops;
   for (const auto& item : order.partitions) {
-    if (item.at.topic == cluster::group_metadata_topic) {
-      co_await node_.groups->resigned(item.at.partition, std::nullopt);
-      group_partitions_known_ = false;
-    }
-    auto done = co_await node_.replicas->stop_replica({item.at.topic, item.at.partition}, item.remove);
-    answer.push_back({item.at, done ? ErrorCode::NONE : done.error().code});
-    if (!done)
+    stops.push_back({{item.at.topic, item.at.partition}, item.remove, item.leader_epoch});
+  }
+  const auto results = co_await node_.replicas->stop_replicas(std::move(stops));
+  OrderAnswer answer;
+  for (std::size_t i = 0; i < order.partitions.size(); ++i) {
+    const auto& item = order.partitions[i];
+    answer.push_back({item.at, results[i] ? ErrorCode::NONE : results[i].error().code});
+    if (!results[i]) {
       WEIR_LOG(error, "{}-{}: cannot stop the replica: {}", item.at.topic, item.at.partition.value,
-               done.error().message);
+               results[i].error().message);
+    } else if (item.at.topic == cluster::group_metadata_topic) {
+      co_await node_.groups->resigned(item.at.partition, std::nullopt);
+      if (item.remove) group_partitions_known_ = false;
+    }
   }
   std::set<std::string, std::less<>> removed;
   for (const auto& item : order.partitions) {

@@ -1,5 +1,7 @@
 // What the controller tells this broker, carried out: roles of partitions, the image of the cluster, replicas to stop.
-// Orders of an older controller than the last one heard are refused. On the control shard, one order at a time.
+// The controller may be in this process or another broker, Apache Kafka's too. Orders of an older controller than the
+// last one heard are refused (STALE_CONTROLLER_EPOCH), and those meant for an earlier life of this broker
+// (STALE_BROKER_EPOCH, KIP-380). On the control shard; one order is carried out at a time.
 #pragma once
 
 #include <set>
@@ -8,25 +10,26 @@
 
 #include "broker/groups.h"
 #include "broker/node.h"
+#include "broker/turns.h"
 #include "controller/orders.h"
 
 namespace weir::broker {
 
-class Orders : public controller::BrokerLink {
+class Orders {
  public:
-  explicit Orders(Node& node) : node_(node) {}
+  explicit Orders(Node& node) : node_(node), turns_(*node.control) {}
 
-  runtime::Task<Result<controller::OrderAnswer>> leader_and_isr(BrokerId to,
-                                                                controller::LeaderAndIsrOrder order) override;
-  runtime::Task<Result<>> update_metadata(BrokerId to, controller::UpdateMetadataOrder order) override;
-  runtime::Task<Result<controller::OrderAnswer>> stop_replica(BrokerId to, controller::StopReplicaOrder order) override;
+  runtime::Task<Result<controller::OrderAnswer>> leader_and_isr(controller::LeaderAndIsrOrder order);
+  runtime::Task<Result<>> update_metadata(controller::UpdateMetadataOrder order);
+  runtime::Task<Result<controller::OrderAnswer>> stop_replica(controller::StopReplicaOrder order);
 
  private:
-  Result<> check(BrokerId to, const controller::OrderHead& head);
+  Result<> check(const controller::OrderHead& head);
   runtime::Task<void> know_group_partitions();
   runtime::Task<void> know_configs(const std::vector<controller::LeaderAndIsrOrder::Item>& items);
 
   Node& node_;
+  Turns turns_;
   ControllerEpoch heard_{-1};
   bool group_partitions_known_ = false;
   std::set<std::string, std::less<>> configured_;  // topics whose configuration is in the image

@@ -39,6 +39,7 @@ struct PartitionRead {
   Offset log_start{-1};
   std::int64_t diverging_epoch = -1;  // KIP-595; -1: none
   Offset diverging_end{-1};
+  std::int32_t preferred_read_replica = -1;      // KIP-392: ask there; -1: here
   runtime::Chunk records;                        // memory for small reads, a range of the file for large ones
   std::vector<log::AbortedTransaction> aborted;  // for read_committed
   std::shared_ptr<metrics::Counter> counters;    // of the topic's bytes out, for when the records are sent

@@ -1,5 +1,7 @@
 #include "broker/pipeline.h"
 
+#include <algorithm>
+#include <array>
 #include <deque>
 #include <exception>
 #include <memory>
@@ -46,6 +48,7 @@ class Serving {
   bool full() const { return slots_.size() >= requests_in_flight_max || unsent_bytes_ > unsent_bytes_max; }
   Task<void> answer(Slot& slot);
   Task<Response> respond(Request& request);
+  Task<void> until_ready(std::int16_t api_key);
   Task<void> write_answers();
   void bad(std::string_view what);
 
@@ -109,6 +112,18 @@ void Serving::bad(std::string_view what) {
   connection_.close(what);
 }
 
+// While the broker starts its listeners are bound, but it has nothing true to say to clients before the controller has
+// told it of the cluster, itself among it. The controller's orders are what it waits for.
+Task<void> Serving::until_ready(std::int16_t api_key) {
+  constexpr std::array<std::int16_t, 4> always{4, 5, 6, 18};  // LeaderAndIsr, StopReplica, UpdateMetadata, ApiVersions
+  if (std::ranges::find(always, api_key) != always.end()) co_return;
+  auto ready = [id = node_.id](const cluster::Image& image) { return image.alive(id); };
+  for (auto waited = seconds(0); !node_.image()->alive(node_.id); ++waited) {
+    if (connection_.closed() || waited >= start_wait_max || node_.images->stopped()) co_return;
+    co_await node_.images->wait_until(ready, seconds(1));
+  }
+}
+
 Task<Response> Serving::respond(Request& request) {
   if (!request.read_header()) {
     const auto key = request.header().request_api_key;
@@ -132,6 +147,7 @@ Task<Response> Serving::respond(Request& request) {
                                           protocol::find_api(row->key)->name, header.request_api_version,
                                           row->version_min, row->version_max));
   }
+  co_await until_ready(header.request_api_key);
   co_return co_await row->handler(request);
 }
 
@@ -208,12 +224,6 @@ Task<void> Serving::write_answers() {
 }  // namespace
 
 Task<void> Pipeline::serve(std::shared_ptr<net::Connection> connection) {
-  // While the broker starts its listeners are bound, but it has nothing true to say yet.
-  for (auto waited = seconds(0); !node_.image()->alive(node_.id); ++waited) {
-    if (connection->closed() || waited >= start_wait_max) co_return;
-    auto ready = [id = node_.id](const cluster::Image& image) { return image.alive(id); };
-    co_await node_.images->wait_until(std::move(ready), seconds(1));
-  }
   Serving serving(node_, *connection);
   co_await serving.run();
 }

@@ -18,9 +18,14 @@ Result<> check_configs(const cluster::ConfigMap& configs) {
   return config::validate_topic_config(config::Properties(configs.begin(), configs.end()));
 }
 
+// Requests for new topics are the controller's (clients look for it); a topic that a broker needs itself it makes
+// wherever it is.
+enum class By : std::uint8_t { controller, any_broker };
+
 Task<std::vector<controller::CreatedTopic>> create_here(Node& node, std::vector<controller::NewTopic> topics,
-                                                        bool validate_only) {
-  if (!node.controller->active()) {
+                                                        bool validate_only, By by) {
+  const bool active = node.controller->active();
+  if (by == By::controller && !active) {
     std::vector<controller::CreatedTopic> out;
     for (auto& topic : topics) {
       auto& to = out.emplace_back();
@@ -35,7 +40,9 @@ Task<std::vector<controller::CreatedTopic>> create_here(Node& node, std::vector<
   options.default_partitions = config->config.num_partitions;
   options.default_replication_factor = static_cast<std::int16_t>(config->config.default_replication_factor);
   options.check = check_configs;
-  co_return co_await node.admin->create_topics(std::move(topics), std::move(options), node.controller->image());
+  options.topic_ids = config->config.inter_broker_protocol >= config::KafkaVersion{2, 8};
+  co_return co_await node.admin->create_topics(std::move(topics), std::move(options),
+                                               active ? node.controller->image() : node.images->latest());
 }
 
 }  // namespace
@@ -50,9 +57,11 @@ bool has_leaders(const cluster::Image& image, std::string_view topic) {
   return all;
 }
 
-Task<std::vector<controller::CreatedTopic>> create_topics(Node& node, std::vector<controller::NewTopic> topics,
-                                                          bool validate_only, nanoseconds timeout) {
-  auto work = [&node, &topics, validate_only] { return create_here(node, std::move(topics), validate_only); };
+namespace {
+
+Task<std::vector<controller::CreatedTopic>> create_and_wait(Node& node, std::vector<controller::NewTopic> topics,
+                                                            bool validate_only, nanoseconds timeout, By by) {
+  auto work = [&node, &topics, validate_only, by] { return create_here(node, std::move(topics), validate_only, by); };
   auto created = co_await runtime::call(*node.control, std::move(work));
   if (validate_only) co_return created;
   const auto deadline = node.clock->mono() + timeout;
@@ -71,6 +80,13 @@ Task<std::vector<controller::CreatedTopic>> create_topics(Node& node, std::vecto
   co_return created;
 }
 
+}  // namespace
+
+Task<std::vector<controller::CreatedTopic>> create_topics(Node& node, std::vector<controller::NewTopic> topics,
+                                                          bool validate_only, nanoseconds timeout) {
+  co_return co_await create_and_wait(node, std::move(topics), validate_only, timeout, By::controller);
+}
+
 Task<bool> auto_create_topic(Node& node, std::string topic) {
   controller::NewTopic wanted;
   wanted.name = topic;
@@ -84,7 +100,7 @@ Task<bool> auto_create_topic(Node& node, std::string topic) {
   }
   std::vector<controller::NewTopic> topics;
   topics.push_back(std::move(wanted));
-  auto created = co_await create_topics(node, std::move(topics), false, auto_create_wait);
+  auto created = co_await create_and_wait(node, std::move(topics), false, auto_create_wait, By::any_broker);
   const auto& result = created.front().result;
   if (result) co_return true;
   if (result.error().code == ErrorCode::TOPIC_ALREADY_EXISTS) {

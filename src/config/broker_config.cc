@@ -155,6 +155,7 @@ void read_node(const Read& r, BrokerConfig& c) {
   r.get("weir.shards", c.weir_shards);
   r.get("weir.pool.threads", c.weir_pool_threads);
   r.get("weir.log.open.files.max", c.weir_log_open_files_max);
+  r.get("weir.flush.at.min.isr", c.weir_flush_at_min_isr);
 }
 
 void read_network(const Read& r, BrokerConfig& c) {
@@ -229,6 +230,10 @@ void read_replication(const Read& r, BrokerConfig& c) {
   r.get("replica.high.watermark.checkpoint.interval.ms", c.replica_high_watermark_checkpoint_interval_ms);
   r.get("replica.selector.class", c.replica_selector_class);
   r.get("num.replica.fetchers", c.num_replica_fetchers);
+  r.get("leader.replication.throttled.rate", c.leader_replication_throttled_rate);
+  r.get("follower.replication.throttled.rate", c.follower_replication_throttled_rate);
+  r.get("replication.quota.window.num", c.replication_quota_window_num);
+  r.get("replication.quota.window.size.seconds", c.replication_quota_window_size_seconds);
 }
 
 void read_coordinators(const Read& r, BrokerConfig& c) {

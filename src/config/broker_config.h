@@ -119,6 +119,10 @@ struct BrokerConfig {
   std::int64_t replica_high_watermark_checkpoint_interval_ms = 5000;
   std::string replica_selector_class;  // empty: leader only
   std::int32_t num_replica_fetchers = 1;
+  std::int64_t leader_replication_throttled_rate = 9223372036854775807;
+  std::int64_t follower_replication_throttled_rate = 9223372036854775807;
+  std::int32_t replication_quota_window_num = 11;
+  std::int32_t replication_quota_window_size_seconds = 1;
   bool auto_leader_rebalance_enable = true;
   std::int64_t leader_imbalance_check_interval_seconds = 300;
   std::int32_t leader_imbalance_per_broker_percentage = 10;
@@ -185,6 +189,7 @@ struct BrokerConfig {
   std::int32_t weir_pool_threads = 0;  // 0: chosen from the cores
   std::optional<HostPort> weir_metrics_listener;
   std::int32_t weir_log_open_files_max = 1000;
+  bool weir_flush_at_min_isr = true;
 
   // All values in force by key: the layers merged, without defaults. Names with listener prefixes stay.
   Properties values;

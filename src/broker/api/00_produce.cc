@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "broker/api/handlers.h"
+#include "broker/moved.h"
 #include "broker/node.h"
 #include "cluster/topic_name.h"
 #include "protocol/messages/produce.h"
@@ -157,13 +158,19 @@ Task<Response> produce(Request& request) {
   }
 
   protocol::ProduceResponse out;
+  Moved moved(node.image(), request.connection().listener());
   std::size_t next = 0;
   for (const auto& topic : in.topic_data) {
     auto& to = out.responses.emplace_back();
     to.name = topic.name;
-    for (std::size_t i = 0; i < topic.partition_data.size(); ++i)
-      fill(to.partition_responses.emplace_back(), *items[next++]);
+    for (std::size_t i = 0; i < topic.partition_data.size(); ++i) {
+      auto& partition = to.partition_responses.emplace_back();
+      const auto& item = *items[next++];
+      fill(partition, item);
+      if (version >= 10) moved.tell(item.error.code, item.topic, item.partition, partition.current_leader);
+    }
   }
+  if (version >= 10) moved.endpoints(out.node_endpoints);
   co_return request.answer(out);
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "broker/api/handlers.h"
+#include "broker/moved.h"
 #include "broker/node.h"
 #include "broker/partition_io.h"
 #include "protocol/messages/fetch.h"
@@ -36,6 +37,10 @@ struct Fetching {
   log::Isolation isolation = log::Isolation::high_watermark;
   bool replica = false;  // a follower asks
   BrokerId replica_id = no_broker;
+  BrokerEpoch replica_epoch{-1};
+  bool leader_only = true;       // else a follower may answer, too (KIP-392)
+  std::string_view rack;         // of a consumer that wants the nearest replica; empty: it does not
+  bool followers_heard = false;  // what this fetch says of the follower itself was noted
   std::uint64_t max_bytes = 0;
   std::vector<PartitionRead> results;
   std::uint64_t size = 0;    // of the records found
@@ -89,24 +94,61 @@ Task<void> read_share(Fetching& fetching, const std::vector<std::size_t>& share,
       fetching.answer_now = true;
       continue;
     }
-    const auto& replicas = partition->leadership().replicas;
-    const bool stranger = fetching.replica && std::ranges::find(replicas, fetching.replica_id) == replicas.end();
-    auto leads =
-        stranger ? Result<>(fail(ErrorCode::NOT_LEADER_OR_FOLLOWER)) : partition->check_leader(item.current_epoch);
-    if (!leads) {
-      result.error = leads.error().code;
+    auto may = fetching.replica       ? partition->check_follower(fetching.replica_id, item.current_epoch)
+               : fetching.leader_only ? partition->check_leader(item.current_epoch)
+                                      : partition->check_reader(item.current_epoch);
+    if (!may) {
+      result.error = may.error().code;
       fetching.answer_now = true;
       continue;
     }
     // First to be told, then look: what comes in between is not missed.
-    if (wait) partition->on_data(wait);
+    if (wait) partition->on_data(wait, fetching.isolation);
+    const auto& log = partition->log();
     if (item.last_fetched_epoch.value >= 0) {
-      const auto end = partition->log().end_of_epoch(item.last_fetched_epoch);
-      if (end.epoch.value >= 0 && (end.epoch < item.last_fetched_epoch || end.end < item.offset)) {
-        result.diverging_epoch = end.epoch.value;
-        result.diverging_end = end.end;
-        result.high_watermark = partition->log().high_watermark();
-        result.log_start = partition->log().log_start();
+      const auto diverging = partition->divergence(item.last_fetched_epoch, item.offset);
+      if (!diverging || *diverging) {
+        if (diverging) {
+          result.diverging_epoch = (*diverging)->epoch.value;
+          result.diverging_end = (*diverging)->end;
+        } else {
+          result.error = diverging.error().code;
+        }
+        result.high_watermark = log.high_watermark();
+        result.last_stable = log.last_stable_offset();
+        result.log_start = log.log_start();
+        fetching.answer_now = true;
+        continue;
+      }
+    }
+    if (fetching.replica && !fetching.followers_heard && item.offset >= log.log_start() &&
+        item.offset <= log.log_end()) {
+      partition->follower_fetched(
+          fetching.replica_id, item.offset, Offset{item.log_start},
+          fetching.replica_epoch.value >= 0 ? std::optional(fetching.replica_epoch) : std::nullopt,
+          runtime::Shard::current()->clock().mono());
+    }
+    if (fetching.replica && fetching.node.replicas->leader_throttles(*partition, fetching.replica_id)) {
+      result = {};
+      result.high_watermark = log.high_watermark();
+      result.last_stable = log.last_stable_offset();
+      result.log_start = log.log_start();
+      continue;
+    }
+    if (!fetching.rack.empty() && partition->leads()) {
+      const auto& image = fetching.node.image();
+      const auto rack_of = [&image](BrokerId id) -> std::string_view {
+        const auto* broker = image->broker(id);
+        return broker != nullptr && broker->rack ? std::string_view(*broker->rack) : std::string_view();
+      };
+      const auto better = replica::preferred_read_replica(fetching.rack, fetching.node.id,
+                                                          partition->readable_followers(), item.offset, rack_of);
+      if (better) {
+        result = {};
+        result.preferred_read_replica = better->value;
+        result.high_watermark = log.high_watermark();
+        result.last_stable = log.last_stable_offset();
+        result.log_start = log.log_start();
         fetching.answer_now = true;
         continue;
       }
@@ -119,7 +161,11 @@ Task<void> read_share(Fetching& fetching, const std::vector<std::size_t>& share,
                                      fetching.size == 0, copies ? copied_slice_max : 0);
     fetching.size += result.records.size();
     fetching.copied += result.records.memory.size();
-    result.counters = partition->counters().bytes_out;
+    if (fetching.replica) {
+      fetching.node.replicas->sent_to_follower(*partition, result.records.size());
+    } else {
+      result.counters = partition->counters().bytes_out;
+    }
     if (result.error != ErrorCode::NONE) fetching.answer_now = true;
   }
 }
@@ -132,6 +178,7 @@ Task<void> read_all(Fetching& fetching, const Shares& shares, std::shared_ptr<Da
     auto work = [&fetching, &share, wait]() { return read_share(fetching, share, wait); };
     co_await runtime::call(*owner, std::move(work));
   }
+  fetching.followers_heard = true;
 }
 
 Response answer(Fetching& fetching) {
@@ -140,13 +187,15 @@ Response answer(Fetching& fetching) {
   protocol::FetchResponse out;
   out.session_id = fetching.context.session_id;
   std::vector<runtime::Chunk> chunks;
+  Moved moved(fetching.node.image(), request.connection().listener());
   for (std::size_t i = 0; i < fetching.context.items.size(); ++i) {
     const auto& item = fetching.context.items[i];
     auto& result = fetching.results[i];
     const bool has_records = result.records.size() > 0;
     if (fetching.context.session_id != 0) {
-      const bool tells = sessions.tell(fetching.context.session_id, item, result.error, result.high_watermark.value,
-                                       result.log_start.value, has_records || result.diverging_epoch >= 0);
+      const bool tells = sessions.tell(
+          fetching.context.session_id, item, result.error, result.high_watermark.value, result.log_start.value,
+          has_records || result.diverging_epoch >= 0 || result.preferred_read_replica >= 0);
       if (fetching.context.incremental && !tells) continue;
     }
     const bool same_topic =
@@ -167,6 +216,8 @@ Response answer(Fetching& fetching) {
       data.diverging_epoch.epoch = static_cast<std::int32_t>(result.diverging_epoch);
       data.diverging_epoch.end_offset = result.diverging_end.value;
     }
+    data.preferred_read_replica = result.preferred_read_replica;
+    if (request.version() >= 16) moved.tell(result.error, item.topic, item.partition, data.current_leader);
     if (fetching.isolation == log::Isolation::read_committed) {
       for (const auto& each : result.aborted) {
         auto& aborted = data.aborted_transactions->emplace_back();
@@ -184,6 +235,7 @@ Response answer(Fetching& fetching) {
       data.records = protocol::Records::in_memory({});
     }
   }
+  if (request.version() >= 16) moved.endpoints(out.node_endpoints);
   return request.answer(out, std::move(chunks));
 }
 
@@ -204,6 +256,9 @@ Task<Response> fetch(Request& request) {
   const auto replica_id = request.version() >= 15 ? in.replica_state.replica_id : in.replica_id;
   fetching.replica = replica_id >= 0;
   fetching.replica_id = BrokerId{replica_id};
+  if (request.version() >= 15) fetching.replica_epoch = BrokerEpoch{in.replica_state.replica_epoch};
+  fetching.leader_only = fetching.replica || request.version() < 11;
+  if (!fetching.leader_only && !node.config()->config.replica_selector_class.empty()) fetching.rack = in.rack_id;
   fetching.isolation = fetching.replica          ? log::Isolation::log_end
                        : in.isolation_level == 1 ? log::Isolation::read_committed
                                                  : log::Isolation::high_watermark;

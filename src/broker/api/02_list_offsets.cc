@@ -17,12 +17,13 @@
 namespace weir::broker::api {
 namespace {
 
+constexpr std::int64_t latest = -1;
 constexpr std::int64_t latest_tiered = -5;
 
 // On the partition's shard.
 Task<protocol::ListOffsetsResponse::ListOffsetsPartitionResponse> lookup(
     Node& node, std::string_view topic, protocol::ListOffsetsRequest::ListOffsetsPartition asked,
-    log::Isolation isolation, std::int32_t replica) {
+    log::Isolation isolation, std::int32_t replica, std::int16_t version) {
   protocol::ListOffsetsResponse::ListOffsetsPartitionResponse out;
   out.partition_index = asked.partition_index;
   const auto partition = node.replicas->find(topic, PartitionId{asked.partition_index});
@@ -40,6 +41,15 @@ Task<protocol::ListOffsetsResponse::ListOffsetsPartitionResponse> lookup(
   if (isolation == log::Isolation::log_end && std::ranges::find(replicas, BrokerId{replica}) == replicas.end()) {
     isolation = log::Isolation::high_watermark;
   }
+  // After an election a client may know of offsets that this leader does not call committed yet.
+  const bool client = isolation != log::Isolation::log_end;
+  const auto available = partition->check_offsets_available();
+  const auto not_yet = [&out, version] {
+    out.error_code =
+        static_cast<std::int16_t>(version >= 5 ? ErrorCode::OFFSET_NOT_AVAILABLE : ErrorCode::LEADER_NOT_AVAILABLE);
+    return out;
+  };
+  if (client && !available && asked.timestamp == latest) co_return not_yet();
   auto read = [&](log::ReadMode mode) {
     return partition->log().offset_for_timestamp(asked.timestamp, isolation, mode);
   };
@@ -50,6 +60,7 @@ Task<protocol::ListOffsetsResponse::ListOffsetsPartitionResponse> lookup(
                      found.error().error.message);
     co_return out;
   }
+  if (client && !available && asked.timestamp >= 0 && found->offset.value < 0) co_return not_yet();
   out.offset = found->offset.value;
   out.timestamp = found->timestamp;
   out.leader_epoch = found->epoch.value;
@@ -70,7 +81,7 @@ Task<Response> list_offsets(Request& request) {
     auto& to = out.topics.emplace_back();
     to.name = topic.name;
     for (const auto& asked : topic.partitions) {
-      auto work = [&] { return lookup(node, topic.name, asked, isolation, in.replica_id); };
+      auto work = [&] { return lookup(node, topic.name, asked, isolation, in.replica_id, request.version()); };
       auto& owner = node.replicas->shard_of(topic.name, PartitionId{asked.partition_index});
       to.partitions.push_back(co_await runtime::call(owner, std::move(work)));
     }

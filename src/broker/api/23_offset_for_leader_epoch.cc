@@ -21,13 +21,14 @@ protocol::OffsetForLeaderEpochResponse::EpochEndOffset end_here(
     out.error_code = static_cast<std::int16_t>(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
     return out;
   }
-  if (auto leads = partition->check_leader(LeaderEpoch{asked.current_leader_epoch}); !leads) {
-    out.error_code = static_cast<std::int16_t>(leads.error().code);
+  const auto end =
+      partition->end_of_epoch(LeaderEpoch{asked.leader_epoch}, LeaderEpoch{asked.current_leader_epoch}, true);
+  if (!end) {
+    out.error_code = static_cast<std::int16_t>(end.error().code);
     return out;
   }
-  const auto end = partition->log().end_of_epoch(LeaderEpoch{asked.leader_epoch});
-  out.leader_epoch = end.epoch.value;
-  out.end_offset = end.end.value;
+  out.leader_epoch = end->epoch.value;
+  out.end_offset = end->end.value;
   return out;
 }
 

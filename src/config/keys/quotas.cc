@@ -39,9 +39,9 @@ constexpr Key rows[] = {
      "Windows over which client quotas are measured."},
     {"quota.window.size.seconds", int32, "1", {.min = 1}, low, read_only, accepted,
      "Length of such a window."},
-    {"replication.quota.window.num", int32, "11", {.min = 1}, low, read_only, accepted,
+    {"replication.quota.window.num", int32, "11", {.min = 1}, low, read_only, active,
      "Windows over which replication throttles are measured."},
-    {"replication.quota.window.size.seconds", int32, "1", {.min = 1}, low, read_only, accepted,
+    {"replication.quota.window.size.seconds", int32, "1", {.min = 1}, low, read_only, active,
      "Length of such a window."},
 };
 // clang-format on

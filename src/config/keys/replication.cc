@@ -7,6 +7,10 @@ namespace weir::config::keys {
 namespace {
 // clang-format off: a table
 constexpr Key rows[] = {
+    {"follower.replication.throttled.rate", int64, "9223372036854775807", {.min = 0}, medium, cluster_wide, active,
+     "Bytes a second that throttled followers of this broker fetch."},
+    {"leader.replication.throttled.rate", int64, "9223372036854775807", {.min = 0}, medium, cluster_wide, active,
+     "Bytes a second that this broker sends to throttled followers."},
     {"num.replica.alter.log.dirs.threads", int32, std::nullopt, {}, high, read_only, accepted,
      "Threads that move replicas between log directories."},
     {"num.replica.fetchers", int32, "1", {}, high, cluster_wide, active,

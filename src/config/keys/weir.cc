@@ -7,6 +7,8 @@ namespace weir::config::keys {
 namespace {
 // clang-format off: a table
 constexpr Key rows[] = {
+    {"weir.flush.at.min.isr", boolean, "true", {}, medium, read_only, active,
+     "When the in-sync set has shrunk to min.insync.replicas, its members flush before they acknowledge."},
     {"weir.log.open.files.max", int32, "1000", {.min = 16}, medium, read_only, active,
      "Files of closed segments that are held open at a time."},
     {"weir.metrics.listener", string, std::nullopt, {}, medium, read_only, active,
