@@ -14,7 +14,7 @@ seconds. Every value that is produced is unique. `e` says what an event is:
   read      consumer, topic, partition, offset, id, t
   hw        topic, partition, offset, t       a high watermark that a client was told
   end       topic, partition, start, next, t  `final` has read everything in [start, next), after all else
-  replica   broker, topic, partition, start, records [[offset, id]...]
+  replica   broker, topic, partition, start, records [[offset, id, producer id, producer epoch]...]
                                               what an in-sync replica has on its disk, after all else
   commit    group, topic, partition, offset, t, acked
                                               an offset of a group, asked for at t. acked: when it was acknowledged, or
@@ -78,7 +78,8 @@ class Report:
         c = self.counts
         lines = [f"{c['invoke']} produced: {c['ack']} acknowledged, {c['fail']} failed, {c['open']} unknown "
                  f"({c['appeared']} of them are there); {c['read']} read, {c['final']} records in {c['end']} partitions, "
-                 f"{c['replica']} replicas, {c['commit']} commits, {c['fault']} faults"]
+                 f"{c['replica']} replicas, {c['commit']} commits, {c['fault']} faults"
+                 + (f"; {c['resent']} sent again by their producers in another epoch" if c["resent"] else "")]
         lines += [f"{kind}: {text}" for kind, text in self.problems]
         for kind, number in self.kinds.items():
             if number > EACH_KIND_MAX:
@@ -105,6 +106,7 @@ class _History:
         self.reads = defaultdict(list)      # (consumer, where): [(offset, id, t) or None for a new start]
         self.watermarks = []
         self.replicas = defaultdict(dict)   # where: {broker: (start, {offset: id})}
+        self.producers = {}                 # (where, offset): the batch's producer id and epoch
         self.commits = defaultdict(list)
         self.committed = defaultdict(list)
         self.faults = []
@@ -157,7 +159,12 @@ class _History:
         self.ends[e["topic"], e["partition"]] = (e["start"], e["next"])
 
     def on_replica(self, e):
-        records = {offset: id for offset, id in e["records"]}
+        where = (e["topic"], e["partition"])
+        records = {}
+        for offset, id, *producer in e["records"]:
+            records[offset] = id
+            if producer:
+                self.producers[where, offset] = tuple(producer)
         self.replicas[e["topic"], e["partition"]][e["broker"]] = (e["start"], records)
 
     def on_commit(self, e):
@@ -301,9 +308,15 @@ def _order(h):
 
 
 def _duplicates(h):
+    """Under one producer id and epoch a record is there once. A client that was told of a hole in its sequence goes on
+    with another epoch and sends again what has no answer (librdkafka does): that is counted, and not the server's doing."""
     for (where, id), places in h.places.items():
         write = h.writes.get(id)
         if len(places) > 1 and write and h.idempotent.get(write.producer):
+            epochs = [h.producers.get((where, offset)) for offset in places]
+            if None not in epochs and len(set(epochs)) == len(epochs):
+                h.report.counts["resent"] += 1
+                continue
             h.report.add(DUPLICATED, f"{where[0]}-{where[1]} offsets {sorted(places)}: {h.told(write)}")
 
 

@@ -129,7 +129,8 @@ class Server:
 
     def spawn(self, command, env):
         self.began = self.log.stat().st_size if self.log.exists() else 0
-        command = self.cluster.network.command(self.name, [str(part) for part in command])
+        # It ends with the test, however that ends.
+        command = ["setpriv", "--pdeathsig", "KILL", *self.cluster.network.command(self.name, [str(part) for part in command])]
         self.process = Process(self.name, command, self.log, env, cwd=self.folder)
         self.paused = False
 
@@ -281,7 +282,7 @@ class Broker(Server):
         self.kind = kind
         return self.start(wait)
 
-    def wait(self, seconds=90):
+    def wait(self, seconds=180):
         """Until it answers, is in the metadata that it tells, and knows a controller."""
         end = time.monotonic() + seconds
 

@@ -59,7 +59,7 @@ class History:
 
 
 def records_of(folder):
-    """(offset, id) of all records in a partition's folder, in the order of the files."""
+    """(offset, id, producer id, producer epoch) of all records in a partition's folder, in the order of the files."""
     for segment in sorted(Path(folder).glob("*.log")):
         data = segment.read_bytes()
         at = 0
@@ -72,7 +72,7 @@ def records_of(folder):
 
 
 def batch(data):
-    base, _, _, magic, _, attributes, _, _, _, _, _, _, count = HEADER.unpack_from(data)
+    base, _, _, magic, _, attributes, _, _, _, producer, epoch, _, count = HEADER.unpack_from(data)
     if magic != 2:
         raise ValueError(f"a batch of format {magic}")
     if attributes & 0x20:
@@ -111,5 +111,5 @@ def batch(data):
         key = varint()
         at += max(key, 0)
         length = varint()
-        yield offset, id_of(None if length < 0 else body[at:at + length])
+        yield offset, id_of(None if length < 0 else body[at:at + length]), producer, epoch
         at = end

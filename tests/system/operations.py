@@ -5,6 +5,7 @@ import threading
 
 from confluent_kafka.admin import AdminClient, NewTopic
 from kazoo.client import KazooClient
+from kazoo.exceptions import NoNodeError
 
 from shared import wait_for
 
@@ -24,10 +25,16 @@ class Tree:
         self.zk.close()
 
     def children(self, path):
-        return self.zk.get_children(path) if self.zk.exists(path) else []
+        try:
+            return self.zk.get_children(path)
+        except NoNodeError:
+            return []
 
     def json(self, path):
-        return json.loads(self.zk.get(path)[0]) if self.zk.exists(path) else None
+        try:
+            return json.loads(self.zk.get(path)[0])
+        except NoNodeError:
+            return None
 
     def topics(self, prefix=""):
         return {t for t in self.children("/brokers/topics") if t.startswith(prefix)}

@@ -154,6 +154,15 @@ def test_an_idempotent_producers_duplicate_of_unknown_outcome(h):
     assert h.end(["a", "a"]).kinds() == {checker.DUPLICATED: 1}
 
 
+@pytest.mark.parametrize("second", [(7, 1), (8, 0), (7, 0)])
+def test_a_record_that_its_producer_sent_again_in_another_epoch(h, second):
+    """Told of a hole in its sequence, a client goes on so: the server could not know."""
+    h.invoke("a").ack("a", 1).end(["a", "a"])
+    h.add("replica", broker=1, topic="t", partition=0, start=0, records=[[0, "a", 7, 0], [1, "a", *second]])
+    report = check(h.events)
+    assert report.counts["resent"] == (second != (7, 0)) and dict(report.kinds) == ({checker.DUPLICATED: 1} if second == (7, 0) else {})
+
+
 def test_a_reordering(h):
     h.invoke("a").invoke("b").ack("b", 0).ack("a", 1)
     assert h.end(["b", "a"]).kinds() == {checker.REORDERED: 1}

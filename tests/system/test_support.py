@@ -57,14 +57,14 @@ def test_values_tell_their_ids_and_whether_they_are_whole():
 def test_records_on_disk(tmp_path, codec):
     from kafka.record.default_records import DefaultRecordBatchBuilder
     for base, ids in (0, ["a", "b"]), (2, ["c"]):
-        builder = DefaultRecordBatchBuilder(2, codec, 0, -1, -1, -1, 1 << 20)
+        builder = DefaultRecordBatchBuilder(2, codec, 0, 70, 5, 0, 1 << 20)
         for i, id in enumerate(ids):
             builder.append(i, 1234567, None, value(id, 300), [])
         data = bytearray(builder.build())
         data[:8] = base.to_bytes(8, "big")
         with open(tmp_path / f"{base:020}.log", "wb") as file:
             file.write(data + b"\0" * 100)
-    assert list(records_of(tmp_path)) == [(0, "a"), (1, "b"), (2, "c")]
+    assert list(records_of(tmp_path)) == [(0, "a", 70, 5), (1, "b", 70, 5), (2, "c", 70, 5)]
     history = History(tmp_path / "history")
     (tmp_path / "logs/t-0").mkdir(parents=True)
     (tmp_path / "logs/other-0").mkdir()
@@ -73,7 +73,7 @@ def test_records_on_disk(tmp_path, codec):
     history.replicas(1, tmp_path / "logs", {"t"})
     history.close()
     assert (tmp_path / "history").read_text() == \
-        '{"e":"replica","broker":1,"topic":"t","partition":0,"start":0,"records":[[0,"a"],[1,"b"],[2,"c"]]}\n'
+        '{"e":"replica","broker":1,"topic":"t","partition":0,"start":0,"records":[[0,"a",70,5],[1,"b",70,5],[2,"c",70,5]]}\n'
 
 
 @pytest.mark.network
