@@ -17,6 +17,11 @@ elseif(NOT WEIR_SANITIZE STREQUAL "")
   message(FATAL_ERROR "WEIR_SANITIZE is empty, address or thread, not '${WEIR_SANITIZE}'")
 endif()
 
+# Every object counts what it runs; main() comes with -fsanitize=fuzzer (tests/fuzz/CMakeLists.txt).
+if(WEIR_FUZZ)
+  target_compile_options(weir_options INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
 # Build folders side by side share their objects: ccache sees paths relative to the source.
 find_program(WEIR_CCACHE ccache)
 if(WEIR_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
