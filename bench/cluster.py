@@ -152,7 +152,7 @@ class Weir(Cluster):
 
     def start(self):
         began = time.monotonic()
-        subprocess.run([WEIR, "up", "--brokers", "3", "--data", self.folder / "data", "--detach"], check=True, capture_output=True)
+        subprocess.run([WEIR, "up", "--brokers", "3", "--data", self.folder / "data", "--listen", "127.0.7.1", "--detach"], check=True, capture_output=True)
         until(self.healthy, "all brokers are there", 60, 0.005)
         return (time.monotonic() - began) * 1000
 

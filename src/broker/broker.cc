@@ -35,6 +35,8 @@ constexpr seconds image_wait{60};
 constexpr milliseconds old_session_wait{5000};
 // How long a stop waits for ZooKeeper while it resigns.
 constexpr milliseconds resign_wait{5000};
+// How long a controller that stops waits for brokers to take its last orders; the next one repeats them.
+constexpr milliseconds settle_wait{2000};
 // How long a stop lets the last answers leave, and how often it looks.
 constexpr milliseconds answers_wait{500};
 constexpr milliseconds answers_look{5};
@@ -117,6 +119,7 @@ struct Broker::Impl {
   client::ConnectionOptions connection_options(milliseconds timeout) const;
   controller::ControllerOptions controller_options(milliseconds session_wait);
   Task<void> hand_over();
+  Task<void> controller_settles();
   Task<Result<std::size_t>> ask_to_leave();
   Task<void> let_answers_go();
   void config_changed(const cluster::ConfigKey& key, const cluster::ConfigMap& map);
@@ -514,6 +517,17 @@ Task<Result<std::size_t>> Broker::Impl::ask_to_leave() {
   co_return answer->message.remaining_partitions.size();
 }
 
+// The controller here has told the others who leads now; or one of them does not listen for a while.
+Task<void> Broker::Impl::controller_settles() {
+  const auto settled = std::make_shared<runtime::Waiter>(control);
+  auto wait = [this](std::shared_ptr<runtime::Waiter> told) -> Task<void> {
+    co_await controller->idle();
+    told->wake();
+  };
+  scope.spawn(wait(settled));
+  co_await settled->wait(settle_wait);
+}
+
 // Controlled shutdown: others lead what this broker leads before it stops to answer.
 Task<void> Broker::Impl::hand_over() {
   const auto live = node.config();
@@ -524,6 +538,7 @@ Task<void> Broker::Impl::hand_over() {
     if (alone(*images.latest()) || session->state() != zkclient::State::connected) co_return;
     auto left = co_await ask_to_leave();
     if (left && *left == 0) {
+      if (controller->active()) co_await controller_settles();
       WEIR_LOG(info, "the leaders of this broker's partitions are others, after {} ms",
                std::chrono::duration_cast<milliseconds>(env.clock->mono() - began).count());
       co_return;

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -73,6 +74,15 @@ class Node {
   BrokerEpoch epoch() const { return BrokerEpoch{epoch_.load(std::memory_order_acquire)}; }
   void set_epoch(BrokerEpoch epoch) { epoch_.store(epoch.value, std::memory_order_release); }
 
+  // Topics that LeaderAndIsr named and UpdateMetadata has not yet: followers fetch them by id at once. From any thread.
+  using TopicNames = std::map<Uuid, std::string>;
+  std::shared_ptr<const TopicNames> fresh_topics() const {
+    return std::atomic_load_explicit(&fresh_topics_, std::memory_order_acquire);
+  }
+  void set_fresh_topics(std::shared_ptr<const TopicNames> next) {
+    std::atomic_store_explicit(&fresh_topics_, std::move(next), std::memory_order_release);
+  }
+
   const cluster::ImagePtr& image() const { return images->current(); }
   LiveConfigPtr config() const { return std::atomic_load_explicit(&config_, std::memory_order_acquire); }
   void set_config(LiveConfigPtr next) {
@@ -86,6 +96,7 @@ class Node {
  private:
   LiveConfigPtr config_;
   std::atomic<std::int64_t> epoch_{-1};
+  std::shared_ptr<const TopicNames> fresh_topics_ = std::make_shared<const TopicNames>();
 };
 
 // What the log room takes of a topic's configuration.

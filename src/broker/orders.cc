@@ -89,6 +89,19 @@ Task<void> Orders::know_configs(const std::vector<controller::LeaderAndIsrOrder:
   co_await node_.images->change(std::move(edit));
 }
 
+void Orders::know_topic_ids(const std::map<std::string, Uuid>& ids) {
+  const auto& image = node_.images->latest();
+  const auto before = node_.fresh_topics();
+  Node::TopicNames fresh;
+  for (const auto& [id, name] : *before) {
+    if (!image->topic(id)) fresh.emplace(id, name);
+  }
+  for (const auto& [name, id] : ids) {
+    if (!id.is_zero() && !image->topic(id)) fresh.emplace(id, name);
+  }
+  if (fresh != *before) node_.set_fresh_topics(std::make_shared<const Node::TopicNames>(std::move(fresh)));
+}
+
 Task<Result<OrderAnswer>> Orders::leader_and_isr(controller::LeaderAndIsrOrder order) {
   const auto turn = co_await turns_.take();
   if (auto fine = check(order.head); !fine) co_return std::unexpected(fine.error());
@@ -114,6 +127,7 @@ Task<Result<OrderAnswer>> Orders::leader_and_isr(controller::LeaderAndIsrOrder o
     to.leader_recovery_state = item.state.leader_recovery_state;
     if (item.at.topic == cluster::group_metadata_topic) groups_change = true;
   }
+  know_topic_ids(order.topic_ids);
   auto results = co_await node_.replicas->apply(std::move(changes));
   if (groups_change) co_await know_group_partitions();
   OrderAnswer answer;
@@ -163,6 +177,7 @@ Task<Result<>> Orders::update_metadata(controller::UpdateMetadataOrder order) {
   };
   const auto before = node_.images->latest();
   co_await node_.images->change(std::move(edit));
+  know_topic_ids({});
   if (!same_brokers(*before, *node_.images->latest())) node_.replicas->brokers_changed();
   if (!isrs.empty()) co_await node_.replicas->learn_isrs(std::move(isrs));
   if (!gone.empty()) co_await node_.groups->topics_deleted({gone.begin(), gone.end()});

@@ -26,6 +26,7 @@ class Orders {
  private:
   Result<> check(const controller::OrderHead& head);
   runtime::Task<void> know_group_partitions();
+  void know_topic_ids(const std::map<std::string, Uuid>& ids);
   runtime::Task<void> know_configs(const std::vector<controller::LeaderAndIsrOrder::Item>& items);
 
   Node& node_;

@@ -73,8 +73,13 @@ void resolve_ids(Fetching& fetching) {
   if (fetching.request.version() < 13) return;
   const auto& image = fetching.node.image();
   for (auto& item : fetching.context.items) {
-    const auto topic = image->topic(item.topic_id);
-    item.topic = topic ? topic->name : std::string();
+    if (const auto topic = image->topic(item.topic_id)) {
+      item.topic = topic->name;
+      continue;
+    }
+    const auto fresh = fetching.node.fresh_topics();
+    const auto found = fresh->find(item.topic_id);
+    item.topic = found == fresh->end() ? std::string() : found->second;
   }
 }
 
