@@ -23,10 +23,10 @@ namespace {
 constexpr std::size_t in_flight_max = 512;
 constexpr seconds connect_wait{10};
 
-// Reads many nodes at once. Calls `take(i, data)` for each that is there; the first error but no_node ends up in
-// `failed`.
-Task<ZkResult<>> read_all(zkclient::Zk& zk, std::vector<std::string> paths,
-                          std::function<void(std::size_t, const std::string&)> take) {
+}  // namespace
+
+Task<ZkResult<>> read_nodes(zkclient::Zk& zk, std::vector<std::string> paths,
+                            std::function<void(std::size_t, const std::string&)> take) {
   ZkResult<> result;
   auto read = [&](std::size_t i) -> Task<void> {
     auto data = co_await zk.get(paths[i]);
@@ -39,6 +39,8 @@ Task<ZkResult<>> read_all(zkclient::Zk& zk, std::vector<std::string> paths,
   co_await zkclient::pipeline(*runtime::Shard::current(), paths.size(), in_flight_max, std::move(read));
   co_return result;
 }
+
+namespace {
 
 std::vector<std::string> or_none(ZkResult<std::vector<std::string>> children) {
   return children ? std::move(*children) : std::vector<std::string>();
@@ -63,7 +65,7 @@ Task<ZkResult<>> read_brokers(zkclient::Zk& zk, ClusterView& view) {
       view.problems.push_back(broker.error().message);
     }
   };
-  co_return co_await read_all(zk, std::move(paths), std::move(take));
+  co_return co_await read_nodes(zk, std::move(paths), std::move(take));
 }
 
 Task<ZkResult<>> read_topics(zkclient::Zk& zk, ClusterView& view) {
@@ -80,7 +82,7 @@ Task<ZkResult<>> read_topics(zkclient::Zk& zk, ClusterView& view) {
       view.problems.push_back(topic.error().message);
     }
   };
-  co_return co_await read_all(zk, std::move(paths), std::move(take));
+  co_return co_await read_nodes(zk, std::move(paths), std::move(take));
 }
 
 Task<ZkResult<>> read_states(zkclient::Zk& zk, ClusterView& view, std::optional<BrokerId> replica) {
@@ -102,7 +104,7 @@ Task<ZkResult<>> read_states(zkclient::Zk& zk, ClusterView& view, std::optional<
       view.problems.push_back(state.error().message);
     }
   };
-  co_return co_await read_all(zk, std::move(paths), std::move(take));
+  co_return co_await read_nodes(zk, std::move(paths), std::move(take));
 }
 
 }  // namespace
@@ -113,7 +115,7 @@ Task<ZkResult<ClusterView>> read_cluster(zkclient::Zk& zk, std::optional<BrokerI
   auto controller = co_await zk.get(std::string(layout::controller_path));
   if (controller) {
     if (auto read = layout::decode_controller(layout::controller_path, controller->data)) {
-      view.controller = read->broker;
+      view.controller = *read;
     } else {
       view.problems.push_back(read.error().message);
     }

@@ -21,11 +21,16 @@ namespace weir::apps {
 // Nodes that could not be read or understood are left out and named in `problems`.
 struct ClusterView {
   std::map<BrokerId, zkwire::layout::BrokerRegistration> brokers;
-  std::optional<BrokerId> controller;
+  std::optional<zkwire::layout::ControllerRegistration> controller;
   std::map<std::string, zkwire::layout::TopicAssignment> topics;
   std::map<zkwire::layout::TopicPartition, zkwire::layout::PartitionState> states;
   std::vector<std::string> problems;  // sentences
 };
+
+// Reads many nodes at once; `take(i, data)` is called for each that is there. The error is the first that is not that a
+// node is missing.
+runtime::Task<zkclient::ZkResult<>> read_nodes(zkclient::Zk& zk, std::vector<std::string> paths,
+                                               std::function<void(std::size_t, const std::string&)> take);
 
 // Of all topics, or only of partitions that have `replica` among their replicas.
 runtime::Task<zkclient::ZkResult<ClusterView>> read_cluster(zkclient::Zk& zk, std::optional<BrokerId> replica = {});

@@ -9,6 +9,7 @@
 #include "apps/data_dir.h"
 #include "apps/process.h"
 #include "apps/run.h"
+#include "base/log.h"
 #include "cli/command_line.h"
 #include "cli/text.h"
 
@@ -65,6 +66,7 @@ int run_restart(const cli::RestartOptions& options) {
   if (options.broker) {
     return order(*dir, "restart", *options.broker, options.timeout_seconds) ? cli::exit_ok : cli::exit_failure;
   }
+  logging::init({logging::Level::error, logging::Format::text, {}});  // the session's words are nobody's here
   const auto* zookeeper = state->find("zookeeper");
   for (const auto& process : state->processes) {
     if (process.role != "broker") continue;

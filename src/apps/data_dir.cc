@@ -71,7 +71,7 @@ void end_processes(const cli::State& state, milliseconds timeout) {
     std::vector<cli::ProcessId> asked;
     for (const auto& p : state.processes) {
       if (p.role == "supervisor" || (p.role == "broker") != brokers) continue;
-      if (signal_process(p.process, SIGTERM)) asked.push_back(p.process);
+      if (signal_process(p.process, brokers ? stop_with_all_signal : SIGTERM)) asked.push_back(p.process);
     }
     for (const auto& process : asked) {
       if (wait_for_end(process, timeout)) continue;

@@ -30,6 +30,7 @@ struct Run {
   int operator()(const cli::DownOptions& o) const { return apps::run_down(o); }
   int operator()(const cli::RestartOptions& o) const { return apps::run_restart(o); }
   int operator()(const cli::EnvOptions& o) const { return apps::run_env(o); }
+  int operator()(const cli::MigrateCheckOptions& o) const { return apps::run_migrate_check(o); }
   int operator()(const cli::VersionOptions&) const {
     std::printf("weir %s\n", std::string(cli::version()).c_str());
     return cli::exit_ok;

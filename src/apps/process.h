@@ -11,8 +11,11 @@
 
 namespace weir::apps {
 
-// SIGTERM and SIGINT, taken by one waiter instead of ending the process; SIGPIPE is ignored. Made on the main thread
-// before any other thread starts, so that they inherit it.
+// What a supervisor sends to a broker when all of the cluster stops: nobody is left to hand leadership to.
+inline constexpr int stop_with_all_signal = SIGUSR1;
+
+// SIGTERM, SIGINT and stop_with_all_signal, taken by one waiter instead of ending the process; SIGPIPE is ignored.
+// Made on the main thread before any other thread starts, so that they inherit it.
 class EndSignals {
  public:
   EndSignals();

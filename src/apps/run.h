@@ -17,6 +17,8 @@ int run_up(cli::UpOptions options);
 int run_status(const cli::StatusOptions& options);
 int run_down(const cli::DownOptions& options);
 int run_restart(const cli::RestartOptions& options);
+// Exit code 0: nothing stands in the way; 1: there are warnings; 2: something blocks.
+int run_migrate_check(const cli::MigrateCheckOptions& options);
 int run_env(const cli::EnvOptions& options);
 
 }  // namespace weir::apps

@@ -46,6 +46,7 @@ int run_broker(const cli::BrokerOptions& options) {
       std::move(layers), std::move(config));
 
   std::string failure;
+  bool others_stay = true;
   auto guard = std::make_unique<EndBeforeReady>(ends);
   runtime::block_on(shards[0], [&]() -> runtime::Task<void> {
     auto started = co_await broker->start();
@@ -59,11 +60,13 @@ int run_broker(const cli::BrokerOptions& options) {
     if (broker->metrics_at()) WEIR_LOG(info, "metrics at http://{}/metrics", broker->metrics_at()->text());
     notify_ready(options.ready_fd);
     const int signal = ends.wait();
-    WEIR_LOG(info, "signal {}: broker {} stops", signal, broker->id().value);
+    others_stay = signal != stop_with_all_signal;
+    WEIR_LOG(info, "signal {}: broker {} stops{}", signal, broker->id().value,
+             others_stay ? "" : ", as all brokers do");
   } else {
     fmt::print(stderr, "weir broker: {}\n", failure);
   }
-  runtime::block_on(shards[0], [&] { return broker->stop(); });
+  runtime::block_on(shards[0], [&] { return broker->stop(others_stay); });
   if (failure.empty()) WEIR_LOG(info, "broker {} has stopped cleanly", broker->id().value);
   shards.stop();
   pool.reset();

@@ -33,9 +33,9 @@ std::string how_it_ended(int status) {
 }
 
 // In the child, between fork and exec: only calls that are safe there.
-[[noreturn]] void become(const char* program, char* const* argv, int log, int ready, pid_t parent) {
+[[noreturn]] void become(const char* program, char* const* argv, int log, int ready, pid_t parent, int end) {
   setpgid(0, 0);
-  prctl(PR_SET_PDEATHSIG, SIGTERM);
+  prctl(PR_SET_PDEATHSIG, end);
   if (getppid() != parent) _exit(1);  // it died before the line above
   int null = open("/dev/null", O_RDONLY);
   dup2(null, STDIN_FILENO);
@@ -65,6 +65,7 @@ struct Supervisor::Child {
   bool running = false;
   bool wanted = true;   // false: stopped by order
   bool ending = false;  // was asked to end
+  bool died = false;    // ended unasked, and was not started again yet
   nanoseconds launched{0};
   nanoseconds launch_again{forever};  // while it waits
   nanoseconds kill_at{forever};       // it does not get ready, or does not end
@@ -132,7 +133,7 @@ void Supervisor::launch(Child& child) {
   argv.push_back(nullptr);
   pid_t parent = getpid();
   pid_t pid = fork();
-  if (pid == 0) become(child.spec.program.c_str(), argv.data(), log, pipe_fds[1], parent);
+  if (pid == 0) become(child.spec.program.c_str(), argv.data(), log, pipe_fds[1], parent, child.spec.stop_all_signal);
   int number = errno;
   close(log);
   close(pipe_fds[1]);
@@ -216,7 +217,7 @@ void Supervisor::ended(Child& child, int status) {
   hooks_.say(fmt::format("{} (pid {}) {}; it is started again in {:.1f} s; its log: {}", child.name(), pid,
                          child.last_end, static_cast<double>(child.backoff.count()) / 1000, child.spec.log_path));
   child.backoff = std::min(child.backoff * 2, backoff_max);
-  ++child.state.restarts;
+  child.died = true;
   set_state(child, "waiting");
   child.finish(std::unexpected(failure_of(child)));
 }
@@ -304,7 +305,7 @@ void Supervisor::say_progress(int stage, nanoseconds since) {
 
 std::expected<void, std::string> Supervisor::start_stage(int stage) {
   const auto began = now();
-  auto next_progress = began + progress_every;
+  auto next_progress = began + progress_first;
   auto deadline = forever;
   for (auto& child : children_) {
     if (child->spec.stage != stage) continue;
@@ -349,6 +350,7 @@ nanoseconds Supervisor::do_what_is_due() {
       child->clearing_kill_at = forever;
     }
     if (child->launch_again <= now() && child->clearing == 0) {
+      if (std::exchange(child->died, false)) ++child->state.restarts;
       launch(*child);
       hooks_.say(fmt::format("{} is started again (pid {})", child->name(), child->state.process.pid));
     }
@@ -377,11 +379,11 @@ void Supervisor::watch(std::function<std::vector<int>()> fds, std::function<void
   take_watched_ = std::move(take);
 }
 
-void Supervisor::ask_to_end(Child& child) {
+void Supervisor::ask_to_end(Child& child, int signal) {
   child.ending = true;
   child.kill_at = now() + child.spec.stop_max;
   set_state(child, "stopping");
-  kill(child.state.process.pid, SIGTERM);
+  kill(child.state.process.pid, signal);
 }
 
 void Supervisor::order(const std::string& role, std::int32_t id, bool again, Done done) {
@@ -395,7 +397,7 @@ void Supervisor::order(const std::string& role, std::int32_t id, bool again, Don
   child.wanted = again;
   if (child.running) {
     child.done = std::move(done);
-    if (!child.ending) ask_to_end(child);
+    if (!child.ending) ask_to_end(child, SIGTERM);
     return;
   }
   child.launch_again = again ? now() : forever;
@@ -421,7 +423,7 @@ void Supervisor::stop_stage(int stage) {
     if (child->spec.stage != stage) continue;
     child->launch_again = forever;
     if (child->running) {
-      if (!child->ending) ask_to_end(*child);
+      if (!child->ending) ask_to_end(*child, child->spec.stop_all_signal);
     } else if (child->state.state != "stopped") {
       set_state(*child, "stopped");
     }

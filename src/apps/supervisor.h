@@ -29,6 +29,7 @@ struct ChildSpec {
   int stage = 0;                  // what starts together; in ascending order in the list of children
   milliseconds ready_max{60'000};
   milliseconds stop_max{30'000};  // after SIGTERM; then SIGKILL
+  int stop_all_signal = SIGTERM;  // instead of SIGTERM, when all children stop
   // Clears up behind the child when it has ended, while the others go on: runs at once, in a process of its own (it
   // may block and make threads), and is over before the child is started again.
   std::function<void()> clear_up;
@@ -46,7 +47,8 @@ class Supervisor {
   static constexpr milliseconds backoff_min{500};
   static constexpr milliseconds backoff_max{30'000};
   static constexpr milliseconds settled_after{60'000};  // a child that lived so long starts again with backoff_min
-  static constexpr milliseconds progress_every{1000};
+  static constexpr milliseconds progress_first{1000};
+  static constexpr milliseconds progress_every{5000};
 
   using Done = std::function<void(std::expected<std::string, std::string>)>;  // sentences
 
@@ -91,7 +93,7 @@ class Supervisor {
   // What keeps this stage from being ready; nothing when it may still come.
   std::optional<std::string> stage_failure(int stage) const;
   void say_progress(int stage, nanoseconds since);
-  void ask_to_end(Child& child);
+  void ask_to_end(Child& child, int signal);
   void stop_stage(int stage);
   void order(const std::string& role, std::int32_t id, bool again, Done done);
   std::string failure_of(const Child& child) const;

@@ -56,6 +56,7 @@ struct Script {
   std::string text;
   std::optional<int> id;  // those with one are started together, in the stage after the others
   std::function<void()> clear_up;
+  int stop_all_signal = SIGTERM;
 };
 
 class Supervised {
@@ -74,6 +75,7 @@ class Supervised {
       spec.state.id = script.id;
       spec.stage = script.id ? stage : stage++;
       spec.clear_up = script.clear_up;
+      spec.stop_all_signal = script.stop_all_signal;
       spec.program = "/bin/sh";
       spec.argv = {"sh", "-c", script.text};
       spec.log_path = folder / (cli::display_name(spec.state) + ".log");
@@ -354,6 +356,30 @@ TEST(Supervisor, IsStartedAgainOnlyAfterItWasClearedUpBehindIt) {
   s.signal(SIGTERM);
   s.until({"over"});
   s.join();
+}
+
+TEST(Supervisor, TellsAChildWhetherItStopsAloneOrWithAll) {
+  Folder folder;
+  const auto heard = folder / "heard";
+  const auto script =
+      "trap 'echo alone >>" + heard + "; exit 0' TERM; trap 'echo all >>" + heard + "; exit 0' USR1; " + serves;
+  {
+    Supervised s(folder, {{"broker", script, 1, {}, SIGUSR1}, {"broker", script, 2, {}, SIGUSR1}});
+    s.until({"listens"});
+    ASSERT_TRUE(ask_supervisor(folder.path, "restart 1", long_enough));
+    EXPECT_EQ(text_of(heard), "alone\n");
+    s.signal(SIGTERM);
+    s.until({"over"});
+    EXPECT_EQ(text_of(heard), "alone\nall\nall\n");
+    s.join();
+  }
+  // A supervisor that is killed takes all with it.
+  Supervised s(folder, {{"broker", script, 1, {}, SIGUSR1}});
+  const auto child = identify(Supervised::pid_in(s.until({"broker 1=running"}), "broker 1"));
+  s.signal(SIGKILL);
+  s.join();
+  ASSERT_TRUE(wait_for_end(child, long_enough));
+  EXPECT_EQ(text_of(heard), "alone\nall\nall\nall\n");
 }
 
 TEST(ControlSocket, WhatIsNoOrderIsRefusedAndHarmsNobody) {

@@ -174,6 +174,7 @@ std::expected<ChildSpec, std::string> broker_child(const cli::UpOptions& options
   }
   for (auto& flag : log_flags(options.log)) child.argv.push_back(std::move(flag));
   child.log_path = dir.log(dir.broker_name(place.id));
+  child.stop_all_signal = stop_with_all_signal;
   child.ready_max = milliseconds(600'000);  // after a crash it may have much to recover
   child.clear_up = [log_dir = loaded->config.log_dirs.front()] { end_left_session(log_dir, session_end_max); };
   return child;

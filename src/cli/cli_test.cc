@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "cli/command_line.h"
+#include "cli/findings.h"
 #include "cli/text.h"
 #include "config/broker_config.h"
 
@@ -86,6 +87,17 @@ TEST(CommandLine, StatusDownEnvVersion) {
   (void)good<VersionOptions>({"version"});
 }
 
+TEST(CommandLine, MigrateCheck) {
+  auto o = good<MigrateCheckOptions>({"migrate", "check", "--zookeeper", "a:1,b:2/k", "--broker-id", "0", "--config",
+                                      "f", "--log-dirs", "/a,/b", "--json"});
+  EXPECT_EQ(o.zookeeper, "a:1,b:2/k");
+  EXPECT_EQ(o.broker_id, 0);
+  EXPECT_EQ(o.config_path, "f");
+  EXPECT_THAT(o.log_dirs, ElementsAre("/a", "/b"));
+  EXPECT_TRUE(o.json);
+  EXPECT_THAT(answer({"migrate", "check", "--help"}).text, HasSubstr("Examples:\n  weir migrate check"));
+}
+
 TEST(CommandLine, WrongUseSaysWhatAndExitsWithTwo) {
   struct Case {
     std::vector<std::string> arguments;
@@ -107,6 +119,9 @@ TEST(CommandLine, WrongUseSaysWhatAndExitsWithTwo) {
            {{"zookeeper"}, "--data DIR or --config FILE"},
            {{"zookeeper", "--data", "d", "--listen", "2181"}, "HOST:PORT"},
            {{"zookeeper", "--data", "d", "--config", "zoo.cfg"}, "--config"},
+           {{"migrate"}, "subcommand"},
+           {{"migrate", "check", "--zookeeper", "a:1"}, "--broker-id"},
+           {{"migrate", "check", "--broker-id", "1"}, "--zookeeper"},
            {{"down", "--timeout", "0"}, "--timeout"},
            {{"frobnicate"}, "frobnicate"},
        }) {
@@ -121,13 +136,29 @@ TEST(CommandLine, WrongUseSaysWhatAndExitsWithTwo) {
 
 TEST(CommandLine, EveryHelpHasExamples) {
   EXPECT_THAT(answer({"--help"}).text, HasSubstr("Examples:"));
-  for (const char* command : {"up", "status", "down", "restart", "env", "broker", "zookeeper", "version"}) {
+  for (const char* command : {"up", "status", "down", "restart", "env", "migrate", "broker", "zookeeper", "version"}) {
     Answer a = answer({command, "--help"});
     EXPECT_EQ(a.exit_code, exit_ok);
     EXPECT_THAT(a.text, HasSubstr("Examples:\n  ")) << command;
     EXPECT_THAT(a.text, HasSubstr(std::string("weir ") + command)) << command;
   }
   EXPECT_THAT(answer({"--version"}).text, HasSubstr(std::string(version())));
+}
+
+TEST(Findings, AreToldForPeopleAndScripts) {
+  std::vector<Finding> findings{{Level::ok, "controller", "broker 1", ""}};
+  EXPECT_EQ(exit_code(verdict(findings)), 0);
+  EXPECT_THAT(findings_text("broker 2", findings), HasSubstr("Nothing stands in the way"));
+  findings.push_back({Level::blocks, "listeners", "SASL", "wait"});
+  findings.push_back({Level::warning, "quotas", "2", ""});
+  EXPECT_EQ(exit_code(verdict(findings)), 2);
+  EXPECT_EQ(findings_text("broker 2", findings),
+            "broker 2\n  ok       controller: broker 1\n  blocks   listeners: SASL\n           -> wait\n"
+            "  warning  quotas: 2\nNot yet: what blocks (1) has to be done away with first.\n");
+  EXPECT_THAT(findings_json("broker 2", findings),
+              HasSubstr(R"("verdict":"blocks","findings":[{"level":"ok","subject":"controller","text":"broker 1")"));
+  EXPECT_EQ(some_of({"a", "b"}), "a, b");
+  EXPECT_EQ(some_of({"a", "b", "c", "d", "e", "f", "g"}), "a, b, c, d, e and 2 more");
 }
 
 State example() {

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "cli/place.h"
+#include "config/key.h"
 
 namespace weir::cli {
 
@@ -91,7 +92,8 @@ Binder add_broker(CLI::App& root) {
       "  weir broker --config server.properties\n"
       "  weir broker --config server.properties --override broker.id=3 --override log.dirs=/data/kafka\n"
       "  weir broker --config server.properties --log-format json --log-level debug\n"
-      "\nIt stays in the foreground, logs to stderr, and stops cleanly on SIGTERM or Ctrl-C.");
+      "\nIt stays in the foreground, logs to stderr, and stops cleanly on SIGTERM or Ctrl-C:\n"
+      "it hands leadership to other brokers first. SIGUSR1 stops it without that, for when all of them stop.");
   return {app, [v]() -> Command {
             v->options.overrides = parse_overrides(v->overrides);
             v->options.log = v->log.options();
@@ -273,6 +275,42 @@ Binder add_env(CLI::App& root) {
   return {app, [v]() -> Command { return *v; }};
 }
 
+Binder add_migrate(CLI::App& root) {
+  struct Values {
+    MigrateCheckOptions options;
+    std::string log_dirs;
+  };
+  auto v = std::make_shared<Values>();
+  CLI::App* migrate =
+      root.add_subcommand("migrate", "Take over brokers of a running Apache Kafka cluster: what stands in the way");
+  migrate->require_subcommand(1);
+  CLI::App* app = migrate->add_subcommand("check", "Say whether Weir can take a broker's place; changes nothing");
+  app->add_option("--zookeeper", v->options.zookeeper, "The cluster's ZooKeeper, as in zookeeper.connect")
+      ->type_name("HOST:PORT[,...][/CHROOT]")
+      ->required();
+  app->add_option("--broker-id", v->options.broker_id, "The broker to be replaced")
+      ->type_name("N")
+      ->required()
+      ->check(CLI::NonNegativeNumber);
+  app->add_option("--config", v->options.config_path, "Its server.properties, to look at it too")->type_name("FILE");
+  app->add_option("--log-dirs", v->log_dirs, "Its data folders; those of --config when left out")
+      ->type_name("DIR[,...]");
+  app->add_flag("--json", v->options.json, "As JSON");
+  const char* examples =
+      "Examples:\n"
+      "  weir migrate check --zookeeper zk1:2181,zk2:2181/kafka --broker-id 2\n"
+      "  weir migrate check --zookeeper 127.0.0.1:2181 --broker-id 2 --config /etc/kafka/server.properties\n"
+      "  weir migrate check --zookeeper 127.0.0.1:2181 --broker-id 2 --log-dirs /data/a,/data/b --json\n"
+      "\nWith --config or --log-dirs run it on the broker's machine. The exit code is 0 when nothing stands in the\n"
+      "way, 1 when there are warnings, 2 when something blocks.";
+  migrate->footer(examples);
+  app->footer(examples);
+  return {migrate, [v]() -> Command {
+            v->options.log_dirs = config::parse_list(v->log_dirs);
+            return v->options;
+          }};
+}
+
 Binder add_version(CLI::App& root) {
   CLI::App* app = root.add_subcommand("version", "Print the version");
   app->footer("Examples:\n  weir version");
@@ -293,8 +331,9 @@ std::expected<Command, Answer> parse_command_line(const std::vector<std::string>
       "\n`weir COMMAND --help` says more of each.");
   root.require_subcommand(1);
   root.set_version_flag("--version", std::string("weir ") + WEIR_VERSION);
-  std::vector<Binder> binders{add_up(root),  add_status(root), add_down(root),      add_restart(root),
-                              add_env(root), add_broker(root), add_zookeeper(root), add_version(root)};
+  std::vector<Binder> binders{add_up(root),        add_status(root),  add_down(root),
+                              add_restart(root),   add_env(root),     add_broker(root),
+                              add_zookeeper(root), add_migrate(root), add_version(root)};
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // as CLI11 wants them
   try {
     if (arguments.empty()) return std::unexpected(Answer{exit_usage, root.help()});

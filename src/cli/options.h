@@ -70,9 +70,19 @@ struct EnvOptions {
   std::string data_dir;
 };
 
+// Whether a broker of a running cluster can be taken over by Weir. What --config or --log-dirs could tell is left out
+// when they are not given.
+struct MigrateCheckOptions {
+  std::string zookeeper;  // as zookeeper.connect
+  int broker_id = -1;
+  std::string config_path;            // the broker's server.properties
+  std::vector<std::string> log_dirs;  // empty: those of the configuration
+  bool json = false;
+};
+
 struct VersionOptions {};
 
 using Command = std::variant<BrokerOptions, ZookeeperOptions, UpOptions, StatusOptions, DownOptions, RestartOptions,
-                             EnvOptions, VersionOptions>;
+                             EnvOptions, MigrateCheckOptions, VersionOptions>;
 
 }  // namespace weir::cli
