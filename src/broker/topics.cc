@@ -13,6 +13,8 @@ namespace {
 
 // How long a Metadata or FindCoordinator request waits for a topic it caused; then the client is told to try again.
 constexpr milliseconds auto_create_wait{2000};
+// How long a request waits for this broker to take office.
+constexpr milliseconds office_wait{5000};
 
 Result<> check_configs(const cluster::ConfigMap& configs) {
   return config::validate_topic_config(config::Properties(configs.begin(), configs.end()));
@@ -24,7 +26,7 @@ enum class By : std::uint8_t { controller, any_broker };
 
 Task<std::vector<controller::CreatedTopic>> create_here(Node& node, std::vector<controller::NewTopic> topics,
                                                         bool validate_only, By by) {
-  const bool active = node.controller->active();
+  const bool active = by == By::controller ? co_await is_controller(node) : node.controller->active();
   if (by == By::controller && !active) {
     std::vector<controller::CreatedTopic> out;
     for (auto& topic : topics) {
@@ -46,6 +48,16 @@ Task<std::vector<controller::CreatedTopic>> create_here(Node& node, std::vector<
 }
 
 }  // namespace
+
+Task<bool> is_controller(Node& node) {
+  constexpr milliseconds look{5};
+  for (auto waited = milliseconds(0); waited < office_wait; waited += look) {
+    if (node.controller->active()) co_return true;
+    if (node.controller->controller_id() != node.id || node.images->stopped()) co_return false;
+    co_await runtime::sleep(*node.control, look);
+  }
+  co_return node.controller->active();
+}
 
 bool has_leaders(const cluster::Image& image, std::string_view topic) {
   const auto found = image.topic(topic);

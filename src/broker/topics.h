@@ -18,6 +18,10 @@ inline constexpr std::int32_t partitions_in_a_call_max = 10'000;
 // Whether every partition of the topic has a leader in this image.
 bool has_leaders(const cluster::Image& image, std::string_view topic);
 
+// Whether this broker is the controller; one that was just elected is waited for while it takes office (its first word
+// to the cluster, which names it, leaves before it is done). On the control shard.
+Task<bool> is_controller(Node& node);
+
 // On any shard. Fails with NOT_CONTROLLER for all when this broker is not the controller. When `timeout` is above 0
 // waits until the topics made have leaders in this shard's image: REQUEST_TIMED_OUT for those that have not.
 Task<std::vector<controller::CreatedTopic>> create_topics(Node& node, std::vector<controller::NewTopic> topics,

@@ -9,6 +9,7 @@
 #include "broker/api/handlers.h"
 #include "broker/node.h"
 #include "broker/texts.h"
+#include "broker/topics.h"
 #include "protocol/messages/delete_topics.h"
 #include "runtime/shard.h"
 
@@ -17,7 +18,7 @@ namespace {
 
 // On the control shard.
 Task<std::vector<Result<>>> delete_here(Node& node, std::vector<std::string> topics, nanoseconds timeout) {
-  if (!node.controller->active()) {
+  if (!co_await is_controller(node)) {
     co_return std::vector<Result<>>(topics.size(),
                                     fail(ErrorCode::NOT_CONTROLLER, "this broker is not the controller"));
   }

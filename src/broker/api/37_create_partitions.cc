@@ -19,7 +19,7 @@ namespace {
 
 // On the control shard.
 Task<std::vector<Result<>>> create_here(Node& node, std::vector<controller::NewPartitions> topics, bool validate_only) {
-  if (!node.controller->active()) {
+  if (!co_await is_controller(node)) {
     co_return std::vector<Result<>>(topics.size(),
                                     fail(ErrorCode::NOT_CONTROLLER, "this broker is not the controller"));
   }

@@ -4,6 +4,7 @@
 
 #include "broker/api/handlers.h"
 #include "broker/node.h"
+#include "broker/topics.h"
 #include "controller/register.h"
 #include "protocol/messages/allocate_producer_ids.h"
 #include "runtime/shard.h"
@@ -13,7 +14,7 @@ namespace {
 
 // On the control shard.
 Task<Result<zkwire::layout::ProducerIdBlock>> allocate(Node& node, BrokerId broker, BrokerEpoch epoch) {
-  if (!node.controller->active()) co_return fail(ErrorCode::NOT_CONTROLLER);
+  if (!co_await is_controller(node)) co_return fail(ErrorCode::NOT_CONTROLLER);
   const auto image = node.controller->image();
   const auto* known = image->broker(broker);
   if (known == nullptr) co_return fail(ErrorCode::BROKER_ID_NOT_REGISTERED);
