@@ -97,9 +97,12 @@ class Follower(threading.Thread):
     def run(self):
         history, consumer = self.load.history, Consumer(self.config)
         consumer.assign([TopicPartition(t, p, OFFSET_BEGINNING) for t, p in self.load.where])
-        next_marks = 0
+        next_marks, next_assign, again = 0, 0, False
         try:
             while not self.load.stopping.is_set():
+                if again and time.monotonic() >= next_assign:  # it insists on where it is
+                    next_assign, again = time.monotonic() + 0.5, False
+                    consumer.assign([TopicPartition(*where, offset) for where, offset in self.next.items()])
                 for message in consumer.consume(500, 0.1):
                     error = message.error()
                     if error is None:
@@ -113,8 +116,7 @@ class Follower(threading.Thread):
                         where = (message.topic(), message.partition())
                         self.resets.append(f"{self.name_} at {where} {self.next.get(where)}: {error}")
                         history.now("fault", what=f"{self.name_} was told at {where[0]}-{where[1]} {self.next[where]}: {error}")
-                        history.add("position", consumer=self.name_, topic=where[0], partition=where[1])
-                        consumer.seek(TopicPartition(*where, self.next[where]))
+                        again = True
                 if time.monotonic() >= next_marks:
                     next_marks = time.monotonic() + 0.5
                     self.marks(consumer)
