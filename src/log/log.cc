@@ -466,7 +466,13 @@ Result<Removal> Log::retain(TimestampMs now) {
 
 Result<bool> Log::truncate_to(Offset offset) {
   if (auto fine = usable(); !fine) return std::unexpected(fine.error());
-  if (offset >= log_end_) return false;
+  if (offset >= log_end_) {
+    // This broker may have led, and written nothing: the epoch that began at its end is none of the new leader's.
+    if (epochs_.truncate_from_end(log_end_)) {
+      if (auto done = write_epochs(); !done) return std::unexpected(done.error());
+    }
+    return false;
+  }
   ++generation_;
   if (offset < segments_.front()->base_offset()) {
     auto removal = truncate_fully_and_start_at(offset, last_flush_ms_);

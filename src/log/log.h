@@ -179,7 +179,8 @@ class Log {
   // This broker leads with `epoch` from the log's end on (becoming leader).
   Result<> assign_epoch(LeaderEpoch epoch, Offset start);
 
-  // Drops everything at `offset` and after; true when there was something. Blocks.
+  // Drops everything at `offset` and after; true when there were records. An epoch that began there goes also when
+  // there were none. Blocks.
   Result<bool> truncate_to(Offset offset);
   // Empties the log; the next record gets `offset`. Blocks.
   Result<Removal> truncate_fully_and_start_at(Offset offset, TimestampMs now);

@@ -360,6 +360,50 @@ TEST_F(LogTest, AFollowerTakesOffsetsAsGivenAndRefusesToGoBack) {
   EXPECT_EQ(log->append_as_follower(torn, now).error().code, ErrorCode::CORRUPT_MESSAGE);
 }
 
+TEST_F(LogTest, AFollowerTakesMoreThanASegmentHolds) {
+  config.segment_bytes = 200;
+  open();
+  std::string all;
+  for (int i = 0; i < 10; ++i) {
+    all += bytes::as_text(
+        batch_of({"v" + std::to_string(i)}, {.base_offset = Offset{i * 3}, .leader_epoch = LeaderEpoch{1}}).view());
+  }
+  // A batch that is larger than a segment all alone.
+  all += bytes::as_text(
+      batch_of({std::string(500, 'x')}, {.base_offset = Offset{40}, .leader_epoch = LeaderEpoch{1}}).view());
+  auto done = log->append_as_follower(Shared::copy(all), now);
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_EQ(done->first_offset, Offset{0});
+  EXPECT_EQ(done->last_offset, Offset{40});
+  EXPECT_EQ(done->size, all.size());
+  EXPECT_GT(log->segment_count(), 4U);
+  EXPECT_EQ(values(Offset{0}).size(), 11U);
+  crash();
+  open();
+  EXPECT_EQ(log->log_end(), Offset{41});
+  EXPECT_EQ(values(Offset{0}).size(), 11U);
+}
+
+TEST_F(LogTest, AFollowerTakesNothingOfALaterLeader) {
+  open();
+  auto all =
+      std::string(bytes::as_text(batch_of({"a"}, {.base_offset = Offset{0}, .leader_epoch = LeaderEpoch{3}}).view()));
+  all += bytes::as_text(batch_of({"b"}, {.base_offset = Offset{1}, .leader_epoch = LeaderEpoch{4}}).view());
+  all += bytes::as_text(batch_of({"c"}, {.base_offset = Offset{2}, .leader_epoch = LeaderEpoch{3}}).view());
+  ASSERT_TRUE(log->append_as_follower(Shared::copy(all), now, LeaderEpoch{3}));
+  EXPECT_EQ(log->log_end(), Offset{1});
+  EXPECT_EQ(log->latest_epoch(), LeaderEpoch{3});
+}
+
+TEST_F(LogTest, AnEpochInWhichNothingWasWrittenGoesWithATruncationToTheEnd) {
+  open();
+  ASSERT_TRUE(log->append_as_leader(batch_of({"a", "b"}), LeaderEpoch{1}, now));
+  ASSERT_TRUE(log->assign_epoch(LeaderEpoch{2}, log->log_end()));
+  EXPECT_FALSE(*log->truncate_to(Offset{2}));
+  EXPECT_EQ(log->latest_epoch(), LeaderEpoch{1});
+  EXPECT_EQ(whole("leader-epoch-checkpoint"), "0\n1\n1 0\n");
+}
+
 TEST_F(LogTest, TruncationCutsAtTheBatchAndForgetsProducers) {
   config.segment_bytes = 300;
   config.index_interval_bytes = 50;

@@ -43,7 +43,10 @@ void Partition::set(const Settings& settings) {
   leader_throttled_.store(settings.leader_throttled.contains(id_.partition), std::memory_order_relaxed);
   follower_throttled_.store(settings.follower_throttled.contains(id_.partition), std::memory_order_relaxed);
   flush_if_due();
-  if (role_ == Role::leader) advance();
+  if (role_ == Role::leader) {
+    if (flushes_at_minimum()) want_flush();
+    advance();
+  }
 }
 
 // ---- roles
@@ -496,8 +499,10 @@ Result<> Partition::check_following(LeaderEpoch epoch) const {
 }
 
 bool Partition::acknowledges_by_flush() const {
-  return log_->recovery_point() < log_->log_end() &&
-         ((flushes_at_minimum() && in_sync(self_)) || log_->unflushed_messages() >= log_->config().flush_messages);
+  if (log_->recovery_point() >= log_->log_end()) return false;
+  // Who is about to join counts as a member: its leader takes it in by the very fetch that acknowledges.
+  const bool member = in_sync(self_) || log_->log_end() >= leader_high_watermark_;
+  return (member && flushes_at_minimum()) || log_->unflushed_messages() >= log_->config().flush_messages;
 }
 
 Result<std::uint64_t> Partition::append_fetched(LeaderEpoch epoch, Offset at, bytes::Shared records,
@@ -524,6 +529,7 @@ Result<std::uint64_t> Partition::append_fetched(LeaderEpoch epoch, Offset at, by
     if (!done) return std::unexpected(done.error());
     appended = done->size;
   }
+  leader_high_watermark_ = leader_high_watermark;
   // What was committed stays so: a new leader may still have to learn how far.
   if (log_->advance_high_watermark(leader_high_watermark)) signal_data();
   if (leader_log_start > log_->log_start() && leader_log_start <= log_->high_watermark()) {

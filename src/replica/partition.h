@@ -266,6 +266,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::vector<Follower> followers_;
   std::optional<PendingIsr> pending_;
   std::uint64_t proposals_ = 0;
+  Offset leader_high_watermark_{0};  // of a follower: what its leader said last
 
   bool flushing_ = false;
   Offset flush_wanted_{0};  // up to here a flush was asked for
