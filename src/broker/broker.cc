@@ -304,19 +304,22 @@ Task<Result<>> Broker::Impl::settle_ids() {
   const auto& meta = replicas->meta();
   node.id = live->config.broker_id;
   if (meta) {
-    if (meta->cluster_id != *cluster) {
+    // Brokers before Apache Kafka 2.4 do not write down the cluster's id.
+    if (!meta->cluster_id.empty() && meta->cluster_id != *cluster) {
       co_return fail(
           ErrorCode::INCONSISTENT_CLUSTER_ID,
           fmt::format("{} belongs to cluster {} (meta.properties), but zookeeper.connect leads to cluster {}: "
                       "check zookeeper.connect, or give this broker an empty directory",
                       live->config.log_dirs.front(), meta->cluster_id, *cluster));
     }
-    if (node.id.value >= 0 && node.id != meta->broker_id) {
-      co_return fail(ErrorCode::INVALID_CONFIG,
-                     fmt::format("broker.id={} but {} belongs to broker {} (meta.properties)", node.id.value,
-                                 live->config.log_dirs.front(), meta->broker_id.value));
+    if (meta->broker_id != no_broker) {
+      if (node.id.value >= 0 && node.id != meta->broker_id) {
+        co_return fail(ErrorCode::INVALID_CONFIG,
+                       fmt::format("broker.id={} but {} belongs to broker {} (meta.properties)", node.id.value,
+                                   live->config.log_dirs.front(), meta->broker_id.value));
+      }
+      node.id = meta->broker_id;
     }
-    node.id = meta->broker_id;
   }
   if (node.id.value < 0) {
     if (!live->config.broker_id_generation) {
@@ -644,8 +647,10 @@ Task<void> Broker::Impl::stop(bool others_stay) {
   resigned.wake();
   co_await hurry.stop();
   if (replicas_started) co_await replicas->stop();
+  // Where the goodbye is not heard, the session is left to be ended by the next start (or by a supervisor).
+  const bool heard = session && !closed && session->state() == zkclient::State::connected;
   if (session && !closed) co_await session->close();
-  if (replicas_started) {
+  if (replicas_started && heard) {
     auto forget = [this] { (void)env.files->remove(session_file()); };
     co_await env.pool->run(std::move(forget));
   }
