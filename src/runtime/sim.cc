@@ -1,74 +1,11 @@
 #include "runtime/sim.h"
 
 #include <algorithm>
-#include <unordered_map>
+
+#include "runtime/sim_machine.h"
+#include "runtime/sim_shard.h"
 
 namespace weir::runtime {
-
-struct SimWorld::Timer {
-  SimShard* shard;  // null: outside any
-  Job job;
-};
-
-class SimShard final : public Shard {
- public:
-  SimShard(SimWorld& world, std::size_t index) : world_(world), index_(index) {}
-
-  std::size_t index() const override { return index_; }
-  Clock& clock() override { return world_.clock_; }
-  void post(Job job) override {
-    if (jobs_.empty()) world_.ready_.push_back(this);
-    jobs_.push_back(std::move(job));
-  }
-  TimerId schedule(nanoseconds when, Job job) override {
-    const auto id = ++world_.last_timer_;
-    world_.timers_.emplace(std::pair(when, id), SimWorld::Timer{this, std::move(job)});
-    when_.emplace(id, when);
-    return id;
-  }
-  bool cancel(TimerId id) override {
-    const auto found = when_.find(id);
-    if (found == when_.end()) return false;
-    world_.timers_.erase(std::pair(found->second, id));
-    when_.erase(found);
-    return true;
-  }
-  std::size_t queued() const override { return jobs_.size(); }
-
-  void run(Job job) {
-    auto* before = current();
-    set_current(this);
-    job();
-    job = nullptr;
-    set_current(before);
-  }
-  static void run_outside(Job job) {
-    auto* before = current();
-    set_current(nullptr);
-    job();
-    job = nullptr;
-    set_current(before);
-  }
-  Job take() {
-    auto job = std::move(jobs_.front());
-    jobs_.pop_front();
-    return job;
-  }
-  void forget(TimerId id) { when_.erase(id); }
-
- protected:
-  void drive_until(const std::atomic<bool>& done) override {
-    const bool ended = world_.run_until([&] { return done.load(); });
-    WEIR_CHECK(ended, "the simulated world came to rest (or a day passed) and the task still waits");
-  }
-
- private:
-  friend class SimWorld;
-  SimWorld& world_;
-  const std::size_t index_;
-  std::deque<Job> jobs_;
-  std::unordered_map<TimerId, nanoseconds> when_;
-};
 
 class SimPool final : public Pool {
  public:
@@ -90,7 +27,7 @@ class SimPool final : public Pool {
 SimWorld::SimWorld(std::uint64_t seed, std::size_t shards)
     : random_(seeded_random(seed)), files_(seed), pool_(std::make_unique<SimPool>(*this)) {
   WEIR_CHECK(shards > 0, "there is at least one shard");
-  for (std::size_t i = 0; i < shards; ++i) shards_.push_back(std::make_unique<SimShard>(*this, i));
+  for (std::size_t i = 0; i < shards; ++i) shards_.push_back(std::make_unique<SimShard>(*this, i, nullptr, clock_));
   sockets_ = std::make_unique<SimSockets>(*this);
 }
 SimWorld::~SimWorld() = default;
@@ -105,8 +42,18 @@ std::vector<Shard*> SimWorld::all() {
   return all;
 }
 
-void SimWorld::after(nanoseconds time, Job job) {
-  timers_.emplace(std::pair(clock_.now_ + time, ++last_timer_), Timer{nullptr, std::move(job)});
+void SimWorld::after(nanoseconds time, Job job) { after(time, nullptr, std::move(job)); }
+void SimWorld::after(nanoseconds time, SimProcess* process, Job job) {
+  timers_.emplace(std::pair(clock_.now_ + time, ++last_timer_), Timer{nullptr, process, std::move(job)});
+}
+
+void SimWorld::note(std::uint64_t what) {
+  fingerprint_ = (fingerprint_ ^ what) * 0x100000001b3;
+  fingerprint_ ^= fingerprint_ >> 29U;
+}
+
+void SimWorld::bury() {
+  for (auto& end : std::exchange(dying_, {})) end();
 }
 
 bool SimWorld::run_one() {
@@ -114,8 +61,16 @@ bool SimWorld::run_one() {
   const auto which = ready_.size() == 1 ? 0 : random_->below(ready_.size());
   auto* shard = ready_[which];
   auto job = shard->take();
-  if (shard->jobs_.empty()) ready_.erase(ready_.begin() + static_cast<std::ptrdiff_t>(which));
+  if (shard->jobs_.empty()) {
+    shard->offered_ = false;
+    ready_.erase(ready_.begin() + static_cast<std::ptrdiff_t>(which));
+  }
+  ++steps_;
+  note(shard->number());
+  running_ = shard->process_;
   shard->run(std::move(job));
+  running_ = nullptr;
+  if (!dying_.empty()) bury();
   return true;
 }
 
@@ -124,12 +79,25 @@ bool SimWorld::next_timer(nanoseconds deadline) {
   auto node = timers_.extract(timers_.begin());
   clock_.now_ = std::max(clock_.now_, node.key().first);
   auto& timer = node.mapped();
+  if (auto* process = timer.process; process != nullptr && !process->running()) {
+    if (process->alive()) {
+      process->machine().late_->timers.push_back(std::move(node));
+    } else {
+      process->frozen_.push_back(std::move(timer.job));
+    }
+    return true;
+  }
+  ++steps_;
+  note(static_cast<std::uint64_t>(node.key().first.count()));
+  running_ = timer.process;
   if (timer.shard != nullptr) {
     timer.shard->forget(node.key().second);
     timer.shard->run(std::move(timer.job));
   } else {
     SimShard::run_outside(std::move(timer.job));
   }
+  running_ = nullptr;
+  if (!dying_.empty()) bury();
   return true;
 }
 

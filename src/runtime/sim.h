@@ -5,7 +5,7 @@
 //   world.run_for(10s);                                        // time moves only here, from timer to timer
 //
 // Which shard runs next is chance; jobs of one poster keep their order. The same seed gives the same run. Nothing
-// here is thread-safe but SimFiles.
+// here is thread-safe but SimFiles. A world of many machines, each of which fails alone: sim_machine.h.
 #pragma once
 
 #include <cstdint>
@@ -28,13 +28,20 @@
 
 namespace weir::runtime {
 
+class SimMachine;
+class SimProcess;
+class SimShard;
 class SimWorld;
 
 class SimClock final : public Clock {
  public:
-  nanoseconds mono() const override { return now_; }
+  SimClock() = default;
+  // The time of `world`, with a wall clock of its own.
+  explicit SimClock(const SimClock& world) : world_(&world) {}
+
+  nanoseconds mono() const override { return world_ != nullptr ? world_->now_ : now_; }
   milliseconds wall() const override {
-    return wall_start_ + std::chrono::duration_cast<milliseconds>(now_) + wall_jump_;
+    return wall_start_ + std::chrono::duration_cast<milliseconds>(mono()) + wall_jump_;
   }
   // Wall time jumps, as when somebody sets the clock.
   void jump_wall(milliseconds by) { wall_jump_ += by; }
@@ -43,6 +50,7 @@ class SimClock final : public Clock {
 
  private:
   friend class SimWorld;
+  const SimClock* world_ = nullptr;
   nanoseconds now_{seconds(1000)};
   milliseconds wall_start_{1'700'000'000'000};
   milliseconds wall_jump_{0};
@@ -120,6 +128,17 @@ class SimSockets final : public Sockets {
   void set_source(std::string host);
   // Bytes on their way take this long.
   void set_latency(nanoseconds latency);
+
+  // The way from one host to another, besides what is said of all. Streams keep their order, whatever the latency.
+  struct Link {
+    bool cut = false;            // what is on its way arrives when it is mended; a connection needs both ways
+    nanoseconds latency_min{0};  // drawn anew for what is sent next
+    nanoseconds latency_max{0};
+  };
+  void set_link(const std::string& from, const std::string& to, Link link);
+  Link link(const std::string& from, const std::string& to) const;
+  // Every connection between the two breaks, and what was on its way is lost.
+  void reset(const std::string& one, const std::string& other);
   // Bytes that the network and the receiver hold before a writer waits (64 KiB each way).
   void set_window(std::size_t bytes);
   // At most this many bytes are read at once (1: every boundary is met); 0: as many as there are.
@@ -134,6 +153,18 @@ class SimSockets final : public Sockets {
   struct State;  // shared with the sockets
 
  private:
+  friend class SimMachine;
+  friend class SimMachinePool;
+  friend class SimMachineSockets;
+  friend class SimProcess;
+  // As `process` sees the network; null: as the world's own shards do.
+  Task<Io<std::unique_ptr<Socket>>> connect_as(SimProcess* process, Shard& shard, Address to, SocketOptions options);
+  Io<std::unique_ptr<Listener>> listen_as(SimProcess* process, Shard& shard, Address at);
+  // Its listeners are gone; its connections are reset, or silent when the whole machine is gone.
+  void end_of(SimProcess& process, bool silently);
+  // Whoever still sends to an earlier life of this machine hears that it is over.
+  void machine_up(const std::string& host);
+
   std::shared_ptr<State> state_;
 };
 
@@ -168,19 +199,37 @@ class SimWorld {
   // Runs `job` after `time`, outside any shard. For the world's own parts and for faults that tests plan.
   void after(nanoseconds time, Job job);
 
+  // Of everything that ran so far: what ran, and when. Two runs of one seed have the same.
+  std::uint64_t fingerprint() const { return fingerprint_; }
+  void note(std::uint64_t what);  // goes into it
+  std::uint64_t steps() const { return steps_; }
+  // Of whom something runs at this moment; null: the world's own, or nothing.
+  const SimProcess* running() const { return running_; }
+
  private:
+  friend class SimMachine;
+  friend class SimMachinePool;
+  friend class SimMachineSockets;
+  friend class SimProcess;
   friend class SimShard;
   friend class SimPool;
   bool run_one();                         // a job of some shard; false: none is there
   bool next_timer(nanoseconds deadline);  // moves time to the next timer and runs it; false: none by then
+  void after(nanoseconds time, SimProcess* process, Job job);
+  void bury();  // the processes that died in the job that has just ended
 
   SimClock clock_;
   std::unique_ptr<Random> random_;
   struct Timer;
   std::map<std::pair<nanoseconds, std::uint64_t>, Timer> timers_;
   std::uint64_t last_timer_ = 0;
-  std::vector<std::unique_ptr<class SimShard>> shards_;
-  std::vector<class SimShard*> ready_;  // those with jobs
+  std::uint64_t fingerprint_ = 0xcbf29ce484222325;
+  std::uint64_t steps_ = 0;
+  std::size_t shards_made_ = 0;
+  const SimProcess* running_ = nullptr;
+  std::vector<std::function<void()>> dying_;
+  std::vector<std::unique_ptr<SimShard>> shards_;
+  std::vector<SimShard*> ready_;  // those with jobs
   SimFiles files_;
   std::unique_ptr<SimSockets> sockets_;
   std::unique_ptr<Pool> pool_;

@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "runtime/sim.h"
+#include "runtime/sim_machine.h"
 
 namespace weir::runtime {
 namespace {
@@ -44,6 +45,15 @@ struct SimPipe {
   bool ending = false;               // the same, held up by a cut
   bool reader_gone = false;
   bool reset = false;
+  std::string from;
+  std::string to;
+  SimProcess* writer = nullptr;  // whose end it is; null: the world's own
+  SimProcess* reader = nullptr;
+  bool silent = false;           // the reader's machine lost power: nothing arrives, nobody says so
+  bool unheard = false;          // something was sent there since
+  bool back_up = false;          // and the machine is there again
+  std::weak_ptr<SimPipe> other;  // the other direction
+  nanoseconds last_at{0};        // when what was sent last arrives
   SimEvent changed;
 };
 
@@ -60,6 +70,34 @@ struct SimSockets::State {
   std::uint16_t last_port = 40000;
   std::vector<SimListener*> listeners;
   std::vector<std::weak_ptr<SimPipe>> pipes;
+  std::map<std::pair<std::string, std::string>, SimSockets::Link> links;
+  std::set<std::string> down;  // machines without power
+
+  bool is_cut(const SimPipe& pipe) const { return cut || link(pipe.from, pipe.to).cut; }
+  SimSockets::Link link(const std::string& from, const std::string& to) const {
+    const auto found = links.find({from, to});
+    return found == links.end() ? SimSockets::Link{} : found->second;
+  }
+  nanoseconds delay(const std::string& from, const std::string& to) {
+    const auto link_now = link(from, to);
+    auto time = latency + link_now.latency_min;
+    if (link_now.latency_max > link_now.latency_min) {
+      const auto span = link_now.latency_max - link_now.latency_min;
+      time += nanoseconds(world.random().below(static_cast<std::uint64_t>(span.count())));
+    }
+    return time;
+  }
+  // Until what is sent now arrives: not before what was sent earlier.
+  nanoseconds delay(SimPipe& pipe) {
+    const auto now = world.clock().mono();
+    pipe.last_at = std::max(pipe.last_at, now + delay(pipe.from, pipe.to));
+    return pipe.last_at - now;
+  }
+  void each_pipe(const auto& what) {
+    for (auto& weak : pipes) {
+      if (const auto pipe = weak.lock()) what(pipe);
+    }
+  }
 };
 
 namespace {
@@ -67,7 +105,22 @@ namespace {
 using Pipe = std::shared_ptr<SimPipe>;
 using StatePtr = std::shared_ptr<SimSockets::State>;
 
+// Something came to a machine that knows nothing of this connection.
+void stray(SimPipe& pipe) {
+  pipe.reset = true;
+  pipe.changed.notify();
+  if (const auto other = pipe.other.lock()) {
+    other->reset = true;
+    other->changed.notify();
+  }
+}
+
 void arrive(SimPipe& pipe) {
+  if (pipe.silent) {
+    pipe.unheard = true;
+    if (pipe.back_up) stray(pipe);
+    return;
+  }
   pipe.ready.insert(pipe.ready.end(), pipe.on_the_way.begin(), pipe.on_the_way.end());
   pipe.on_the_way.clear();
   pipe.ended = pipe.ended || pipe.ending;
@@ -109,9 +162,10 @@ class SimSocket final : public Socket {
     in_->reader_gone = true;
     in_->changed.notify();
     out_->changed.notify();
-    state_->world.after(state_->latency, [pipe = out_, state = state_] {
+    if (out_->writer != nullptr && !out_->writer->alive()) return;
+    state_->world.after(state_->delay(*out_), [pipe = out_, state = state_] {
       pipe->ending = true;
-      if (!state->cut) arrive(*pipe);
+      if (!state->is_cut(*pipe)) arrive(*pipe);
     });
   }
   const Address& local() const override { return local_; }
@@ -161,10 +215,11 @@ class SimSocket final : public Socket {
         view = view.subspan(part.size());
         out_->held += part.size();
         if (progress != nullptr) *progress += part.size();
-        state_->world.after(state_->latency,
+        if (out_->writer != nullptr && !out_->writer->alive()) continue;
+        state_->world.after(state_->delay(*out_),
                             [pipe = out_, state = state_, data = std::vector(part.begin(), part.end())] {
                               pipe->on_the_way.insert(pipe->on_the_way.end(), data.begin(), data.end());
-                              if (!state->cut) arrive(*pipe);
+                              if (!state->is_cut(*pipe)) arrive(*pipe);
                             });
       }
     }
@@ -192,8 +247,8 @@ class SimListener final : public Listener {
     Address peer;
   };
 
-  SimListener(StatePtr state, Shard& shard, Address at)
-      : state_(std::move(state)), shard_(shard), local_(std::move(at)) {
+  SimListener(StatePtr state, Shard& shard, Address at, SimProcess* process)
+      : state_(std::move(state)), shard_(shard), local_(std::move(at)), process_(process) {
     state_->listeners.push_back(this);
   }
   ~SimListener() override { close(); }
@@ -225,6 +280,13 @@ class SimListener final : public Listener {
     changed.notify();
   }
   const Address& local() const override { return local_; }
+  SimProcess* process() const { return process_; }
+  // Where it can be reached: on the machine of its process, or anywhere.
+  bool at(const Address& to) const {
+    if (local_.port != to.port) return false;
+    if (process_ != nullptr && process_->host() != to.host) return false;
+    return local_.host == to.host || everywhere(local_.host);
+  }
 
   std::deque<Pending> pending;
   SimEvent changed;
@@ -233,50 +295,135 @@ class SimListener final : public Listener {
   const StatePtr state_;
   Shard& shard_;
   const Address local_;
+  SimProcess* const process_;
   bool closed_ = false;
 };
 
+namespace {
+
+// The reader finds out once nothing is in the way any more.
+void reset_later(const StatePtr& state, const Pipe& pipe) {
+  if (state->is_cut(*pipe)) {
+    state->world.after(milliseconds(100 + state->world.random().below(400)),
+                       [state, pipe] { reset_later(state, pipe); });
+    return;
+  }
+  state->world.after(state->delay(*pipe), [pipe] {
+    pipe->reset = true;
+    pipe->changed.notify();
+  });
+}
+
+}  // namespace
+
 SimSockets::SimSockets(SimWorld& world)
-    : state_(std::shared_ptr<State>(new State{.world = world, .listeners = {}, .pipes = {}})) {}
+    : state_(std::shared_ptr<State>(new State{.world = world, .listeners = {}, .pipes = {}, .links = {}, .down = {}})) {
+}
 SimSockets::~SimSockets() = default;
 
 Io<std::unique_ptr<Listener>> SimSockets::listen(Shard& shard, Address at, SocketOptions) {
+  return listen_as(nullptr, shard, std::move(at));
+}
+Io<std::unique_ptr<Listener>> SimSockets::listen_as(SimProcess* process, Shard& shard, Address at) {
   if (at.port == 0) at.port = ++state_->last_port;
   for (const auto* other : state_->listeners) {
     const auto& taken = other->local();
-    if (taken.port == at.port && (taken.host == at.host || everywhere(taken.host) || everywhere(at.host))) {
+    const bool same_machine =
+        process == nullptr || other->process() == nullptr || process->host() == other->process()->host();
+    if (same_machine && taken.port == at.port &&
+        (taken.host == at.host || everywhere(taken.host) || everywhere(at.host))) {
       return failed(EADDRINUSE, "listen on", at.text());
     }
   }
-  return std::make_unique<SimListener>(state_, shard, std::move(at));
+  return std::make_unique<SimListener>(state_, shard, std::move(at), process);
 }
 
 Task<Io<std::unique_ptr<Socket>>> SimSockets::connect(Shard& shard, Address to, SocketOptions options) {
+  return connect_as(nullptr, shard, std::move(to), options);
+}
+Task<Io<std::unique_ptr<Socket>>> SimSockets::connect_as(SimProcess* process, Shard& shard, Address to,
+                                                         SocketOptions options) {
   const auto state = state_;
+  const auto from = process == nullptr ? state->source : process->host();
   const auto deadline = state->world.clock().mono() + options.connect_max;
-  if (state->latency > nanoseconds(0)) co_await sleep(shard, state->latency);
-  while (state->cut) {
+  const auto way = state->delay(from, to.host);
+  if (way > nanoseconds(0)) co_await sleep(shard, way);
+  while (state->cut || state->down.contains(to.host) || state->link(from, to.host).cut ||
+         state->link(to.host, from).cut) {
     const auto left = deadline - state->world.clock().mono();
     if (left <= nanoseconds(0)) co_return failed(ETIMEDOUT, "connect to", to.text());
     co_await sleep(shard, std::min<nanoseconds>(left, milliseconds(100)));
   }
   SimListener* listener = nullptr;
   for (auto* one : state->listeners) {
-    if (one->local().port == to.port && (one->local().host == to.host || everywhere(one->local().host))) listener = one;
+    if (one->at(to)) listener = one;
   }
   if (listener == nullptr) co_return failed(ECONNREFUSED, "connect to", to.text());
   auto there = std::make_shared<SimPipe>();
   auto back = std::make_shared<SimPipe>();
+  there->other = back;
+  back->other = there;
+  there->from = back->to = from;
+  there->to = back->from = to.host;
+  there->writer = back->reader = process;
+  there->reader = back->writer = listener->process();
   std::erase_if(state->pipes, [](const auto& pipe) { return pipe.expired(); });
   state->pipes.push_back(there);
   state->pipes.push_back(back);
-  const Address local{state->source, ++state->last_port};
+  const Address local{from, ++state->last_port};
   listener->pending.push_back({there, back, local});
   listener->changed.notify();
   std::unique_ptr<Socket> socket = std::make_unique<SimSocket>(state, shard, back, there, local, to);
   co_return socket;
 }
 
+void SimSockets::end_of(SimProcess& process, bool silently) {
+  std::erase_if(state_->listeners, [&](const SimListener* one) { return one->process() == &process; });
+  if (silently) state_->down.insert(process.host());
+  state_->each_pipe([&](const Pipe& pipe) {
+    if (pipe->reader == &process) {
+      pipe->silent = true;
+      pipe->back_up = !silently;
+    }
+    if (pipe->writer == &process && !silently) reset_later(state_, pipe);
+  });
+}
+
+void SimSockets::machine_up(const std::string& host) {
+  state_->down.erase(host);
+  // What comes for a connection that this machine knows nothing of is answered with a reset.
+  std::vector<Pipe> all;
+  state_->each_pipe([&](const Pipe& pipe) { all.push_back(pipe); });
+  for (const auto& pipe : all) {
+    if (!pipe->silent || pipe->reader == nullptr || pipe->reader->host() != host) continue;
+    pipe->back_up = true;
+    if (pipe->unheard) stray(*pipe);
+  }
+}
+
+void SimSockets::set_link(const std::string& from, const std::string& to, Link link) {
+  const bool mended = state_->link(from, to).cut && !link.cut;
+  state_->links[{from, to}] = link;
+  if (!mended) return;
+  state_->each_pipe([&](const Pipe& pipe) {
+    if (pipe->from != from || pipe->to != to) return;
+    // What was held up is sent again by and by.
+    const auto again = milliseconds(state_->world.random().below(400));
+    state_->world.after(again, [pipe, state = state_] {
+      if (!state->is_cut(*pipe)) arrive(*pipe);
+    });
+  });
+}
+SimSockets::Link SimSockets::link(const std::string& from, const std::string& to) const {
+  return state_->link(from, to);
+}
+void SimSockets::reset(const std::string& one, const std::string& other) {
+  state_->each_pipe([&](const Pipe& pipe) {
+    if ((pipe->from != one || pipe->to != other) && (pipe->from != other || pipe->to != one)) return;
+    pipe->reset = true;
+    pipe->changed.notify();
+  });
+}
 void SimSockets::set_source(std::string host) { state_->source = std::move(host); }
 void SimSockets::set_latency(nanoseconds latency) { state_->latency = latency; }
 void SimSockets::set_window(std::size_t bytes) { state_->window = bytes; }

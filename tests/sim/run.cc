@@ -1,0 +1,79 @@
+#include "run.h"
+
+#include <fmt/format.h>
+
+#include "workload.h"
+
+namespace weir::sim {
+namespace {
+
+constexpr seconds start_limit{120};
+constexpr seconds health_limit{240};
+
+}  // namespace
+
+Outcome run(const RunOptions& options) {
+  Outcome outcome;
+  outcome.seed = options.seed;
+  auto shape = runtime::seeded_random(options.seed * 0x9e3779b97f4a7c15 + 7);
+  ClusterOptions cluster_options;
+  cluster_options.seed = options.seed;
+  cluster_options.brokers = 3 + static_cast<int>(shape->below(2));
+  cluster_options.shards = 1 + shape->below(2);
+  cluster_options.verbose = options.verbose;
+  const bool flushed = shape->below(4) == 0;
+  if (flushed) cluster_options.broker["log.flush.interval.messages"] = "1";
+  auto& cluster = Cluster::make(cluster_options);
+  cluster.tell(fmt::format("seed {}: {} brokers of {} shards{}", options.seed, cluster_options.brokers,
+                           cluster_options.shards, flushed ? ", all is flushed" : ""));
+
+  static auto* workloads = new std::vector<Workload*>;  // never destroyed, as the cluster
+  auto& work = *workloads->emplace_back(new Workload(cluster, {}));
+  auto& faults = *new Faults(cluster, options.faults, flushed);
+  const auto finish = [&] {
+    outcome.fingerprint = cluster.world().fingerprint() ^ work.history().fingerprint();
+    outcome.writes = work.history().writes();
+    outcome.acks = work.history().acks();
+    outcome.reads = work.history().reads();
+    outcome.faults = faults.count();
+    outcome.seconds = cluster.seconds_now();
+    return outcome;
+  };
+
+  cluster.start_all();
+  if (!cluster.wait_up(start_limit) || !work.create_topic(start_limit)) {
+    outcome.problems.emplace_back("START the cluster does not come up");
+    return finish();
+  }
+  work.start();
+  cluster.world().run_for(seconds(3));
+  faults.start(milliseconds(500 + shape->below(4000)));
+  cluster.world().run_for(options.faulty);
+  faults.heal();
+  work.stop_admin();
+  const auto healed = cluster.world().clock().mono();
+  cluster.world().run_for(seconds(5));
+  work.stop_producing();
+
+  std::string trouble = "brokers do not come up";
+  while (cluster.world().clock().mono() < healed + health_limit) {
+    if (!cluster.wait_up(seconds(1))) continue;
+    trouble = work.unhealthy();
+    if (trouble.empty()) break;
+  }
+  outcome.healthy_after = std::chrono::duration<double>(cluster.world().clock().mono() - healed).count();
+  if (!trouble.empty()) {
+    outcome.problems.push_back(fmt::format("STUCK {} s after the last fault: {}", health_limit.count(), trouble));
+  }
+  cluster.world().run_for(seconds(3));
+  if (trouble.empty()) work.read_all();
+  work.stop();
+  for (auto& problem : work.history().judge()) {
+    if (!trouble.empty() && problem.starts_with("UNREAD")) continue;
+    outcome.problems.push_back(std::move(problem));
+  }
+  for (const auto& problem : outcome.problems) cluster.tell(problem);
+  return finish();
+}
+
+}  // namespace weir::sim
