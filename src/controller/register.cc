@@ -153,4 +153,45 @@ Task<Result<layout::ProducerIdBlock>> allocate_producer_ids(zkclient::Zk& zk, Br
   }
 }
 
+// --- direct writes of a leader
+// ----------------------------------------------------------------------------------------
+
+Task<Result<std::int32_t>> propose_isr(zkclient::Zk& zk, PartitionRef at, cluster::Partition from,
+                                       cluster::Partition to) {
+  const auto path = layout::path_of_partition_state(at.topic, at.partition);
+  const auto data = layout::encode(
+      layout::PartitionState{to.leader, to.leader_epoch, to.isr, to.controller_epoch, to.leader_recovery_state});
+  auto stat = co_await zk.set(path, data, from.version);
+  if (stat) co_return stat->version;
+  switch (stat.error().code) {
+    case ZkCode::bad_version:
+      co_return fail(ErrorCode::INVALID_UPDATE_VERSION, fmt::format("{} was written by another", path));
+    case ZkCode::no_node: co_return fail(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, fmt::format("{} is gone", path));
+    default: co_return std::unexpected(to_error(stat.error()));
+  }
+}
+
+Task<Result<>> announce_isr_changes(zkclient::Zk& zk, std::vector<PartitionRef> changed) {
+  // A node of ZooKeeper holds a MiB at the most.
+  constexpr std::size_t partitions_max = 3000;
+  for (std::size_t from = 0; from < changed.size(); from += partitions_max) {
+    std::vector<layout::TopicPartition> some;
+    for (auto i = from; i < std::min(changed.size(), from + partitions_max); ++i) {
+      some.push_back({changed[i].topic, changed[i].partition});
+    }
+    auto data = layout::encode_partition_set(some);
+    auto made =
+        co_await zk.create(layout::path_of_new_isr_change(), std::move(data), CreateMode::persistent_sequential);
+    if (!made) co_return std::unexpected(to_error(made.error()));
+  }
+  co_return Result<>();
+}
+
+Task<Result<>> announce_log_dir_failure(zkclient::Zk& zk, BrokerId broker) {
+  auto made = co_await zk.create(layout::path_of_new_log_dir_event(), layout::encode_log_dir_event(broker),
+                                 CreateMode::persistent_sequential);
+  if (!made) co_return std::unexpected(to_error(made.error()));
+  co_return Result<>();
+}
+
 }  // namespace weir::controller

@@ -263,6 +263,19 @@ std::string path_of_consumer_offset(std::string_view group, std::string_view top
   return fmt::format("{}/{}/offsets/{}/{}", consumers_path, group, topic, partition.value);
 }
 
+std::optional<TopicPartition> partition_of_state_path(std::string_view path) {
+  constexpr std::string_view middle = "/partitions/";
+  constexpr std::string_view end = "/state";
+  if (!path.starts_with(topics_path) || !path.ends_with(end)) return std::nullopt;
+  path.remove_prefix(topics_path.size());
+  path.remove_suffix(end.size());
+  const auto at = path.find(middle);
+  if (at == std::string_view::npos || at < 2 || path.front() != '/') return std::nullopt;
+  const auto number = parse_int(path.substr(at + middle.size()));
+  if (!number || *number < 0 || *number > std::numeric_limits<std::int32_t>::max()) return std::nullopt;
+  return TopicPartition{std::string(path.substr(1, at - 1)), PartitionId{static_cast<std::int32_t>(*number)}};
+}
+
 std::optional<BrokerId> broker_of_child(std::string_view child) {
   const auto number = parse_int(child);
   if (!number || *number < 0 || *number > std::numeric_limits<std::int32_t>::max()) return std::nullopt;

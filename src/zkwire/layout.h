@@ -201,6 +201,9 @@ struct AclChange {
   friend bool operator==(const AclChange&, const AclChange&) = default;
 };
 
+// Of ".../topics/T/partitions/P/state"; nothing for another path.
+std::optional<TopicPartition> partition_of_state_path(std::string_view path);
+
 // Each decoder takes the path it read, for its error. What comes back is checked for type and range, not for sense.
 std::string encode(const BrokerRegistration& registration);
 std::string encode(const TopicAssignment& assignment);

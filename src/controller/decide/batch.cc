@@ -88,7 +88,12 @@ std::map<BrokerId, Orders> Batch::build(const State& state, const std::string& l
       if (!all && told_.empty() && !tell_brokers_) continue;
       auto order = all ? full : metadata;
       order.head = head(*broker);
-      out[id].update_metadata = std::move(order);
+      auto& orders = out[id];
+      // A follower looks its leader up among those it knows to be alive: they are named before the roles are given.
+      if (orders.leader_and_isr && (all || tell_brokers_)) {
+        orders.brokers_first = UpdateMetadataOrder{order.head, {}, {}, order.brokers};
+      }
+      orders.update_metadata = std::move(order);
     }
   }
 

@@ -7,16 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "controller/decide/orders.h"
 #include "controller/decide/state.h"
 
 namespace weir::controller::decide {
-
-// Carried out in this order.
-struct Orders {
-  std::optional<LeaderAndIsrOrder> leader_and_isr;
-  std::optional<UpdateMetadataOrder> update_metadata;
-  std::optional<StopReplicaOrder> stop_replica;
-};
 
 class Batch {
  public:

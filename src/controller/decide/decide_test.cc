@@ -1,8 +1,11 @@
 #include <gtest/gtest.h>
 
+#include "controller/decide/balance.h"
 #include "controller/decide/batch.h"
 #include "controller/decide/deletion.h"
 #include "controller/decide/elect.h"
+#include "controller/decide/orders.h"
+#include "controller/decide/reassign.h"
 
 namespace weir::controller::decide {
 namespace {
@@ -94,14 +97,14 @@ TEST(Elect, ShutdownMovesAwayAndShrinks) {
 
 TEST(Elect, TheLastInTheIsrStaysThere) {
   const auto state = with_alive({b2});
-  const auto follower = without_replica(state, partition({b1, b2}, b2, {b1, b2}), b1);
+  const auto follower = without_replicas(state, partition({b1, b2}, b2, {b1, b2}), {b1});
   EXPECT_EQ(follower->isr, Ids{b2});
   EXPECT_EQ(follower->leader, b2);
-  const auto last = without_replica(state, partition({b1}, b1, {b1}), b1);
+  const auto last = without_replicas(state, partition({b1}, b1, {b1}), {b1});
   EXPECT_EQ(last->leader, no_broker);
   EXPECT_EQ(last->isr, Ids{b1});
-  EXPECT_FALSE(without_replica(state, *last, b1));
-  EXPECT_FALSE(without_replica(state, partition({b1, b2}, b2, {b2}), b1));
+  EXPECT_FALSE(without_replicas(state, *last, {b1}));
+  EXPECT_FALSE(without_replicas(state, partition({b1, b2}, b2, {b2}), {b1}));
 }
 
 TEST(Elect, AReplicaOnABrokenDirectoryIsNotOnline) {
@@ -182,6 +185,149 @@ TEST(Deletion, GoesStepByStep) {
   replica_removed(state, {"t", p0}, b2, ErrorCode::NONE);
   Batch last;
   EXPECT_EQ(next_deletions(state, last), std::vector<std::string>{"t"});
+}
+
+// --- reassignment -----------------------------------------------------------------------------------------------
+
+const BrokerId b4{4};
+
+TEST(Reassign, TheListsLeadFromTheOriginToTheTarget) {
+  const auto start = partition({b1, b2}, b1, {b1, b2});
+  const auto first = reassigned_to(start, {b3, b2});
+  EXPECT_EQ(first.replicas, (Ids{b3, b2, b1}));
+  EXPECT_EQ(first.adding, Ids{b3});
+  EXPECT_EQ(first.removing, Ids{b1});
+  EXPECT_EQ(target_replicas(first), (Ids{b3, b2}));
+  // Replaced: the origin is the same, the first target is forgotten.
+  const auto second = reassigned_to(first, {b4, b2});
+  EXPECT_EQ(second.replicas, (Ids{b4, b2, b1}));
+  EXPECT_EQ(second.adding, Ids{b4});
+  EXPECT_EQ(second.removing, Ids{b1});
+  const auto back = reassigned_to(second, origin_replicas(second));
+  EXPECT_FALSE(being_reassigned(back));
+  EXPECT_EQ(back.replicas, (Ids{b2, b1}));
+}
+
+TEST(Reassign, WhoIsNotThereIsNoTarget) {
+  auto state = with_alive({b1, b2, b3});
+  const auto p = partition({b1, b4}, b1, {b1});
+  const auto code = [&](Ids target) {
+    const auto checked = check_target(state, p, target, true);
+    return checked ? ErrorCode::NONE : checked.error().code;
+  };
+  EXPECT_EQ(code({}), ErrorCode::INVALID_REPLICA_ASSIGNMENT);
+  EXPECT_EQ(code({b1, b1}), ErrorCode::INVALID_REPLICA_ASSIGNMENT);
+  EXPECT_EQ(code({b1, BrokerId{-1}}), ErrorCode::INVALID_REPLICA_ASSIGNMENT);
+  EXPECT_EQ(code({b1, BrokerId{9}}), ErrorCode::INVALID_REPLICA_ASSIGNMENT);
+  EXPECT_EQ(code({b2, b3}), ErrorCode::NONE);
+  EXPECT_EQ(code({b4, b1}), ErrorCode::NONE);  // dead, but has been a replica before
+  state.shutting_down.insert(b3);
+  EXPECT_EQ(code({b2, b3}), ErrorCode::INVALID_REPLICA_ASSIGNMENT);
+  const auto named = check_target(state, p, {BrokerId{9}}, true);
+  EXPECT_NE(named.error().message.find("9"), std::string::npos);
+}
+
+TEST(Reassign, ItIsSettledWithALeaderOfTheTarget) {
+  const auto state = with_alive({b1, b2, b3, b4});
+  auto p = reassigned_to(partition({b1, b2}, b1, {b1, b2, b3}), {b3, b4});
+  EXPECT_FALSE(caught_up(p));
+  p.isr.push_back(b4);
+  EXPECT_TRUE(caught_up(p));
+  const auto last = settled(state, p);
+  EXPECT_EQ(last->replicas, (Ids{b3, b4}));
+  EXPECT_EQ(last->isr, (Ids{b3, b4}));
+  EXPECT_EQ(last->leader, b3);
+  EXPECT_EQ(last->leader_epoch, LeaderEpoch{5});
+  EXPECT_FALSE(being_reassigned(*last));
+  EXPECT_FALSE(settled(with_alive({b1, b2}), p));
+}
+
+TEST(Reassign, WhoIsNotWantedAnyMoreLeavesTheIsrAndLeadsNoMore) {
+  const auto state = with_alive({b1, b2, b3});
+  const auto moving = reassigned_to(partition({b1, b2}, b3, {b3, b1}), {b3, b2});
+  const auto back = reassigned_to(moving, {b1, b2});
+  const auto next = under_way(state, back, {b3});
+  EXPECT_EQ(next.leader, b1);
+  EXPECT_EQ(next.isr, Ids{b1});
+  // With nobody else in the ISR the data would go with it.
+  auto alone = moving;
+  alone.isr = {b3};
+  EXPECT_FALSE(check_isr_stays(alone, back));
+  EXPECT_TRUE(check_isr_stays(moving, back));
+}
+
+// --- balance ----------------------------------------------------------------------------------------------------
+
+TEST(Balance, LeadersGoBackWhenTooManyAreAway) {
+  auto state = with_alive({b1, b2});
+  cluster::ImageBuilder building(state.image);
+  for (std::int32_t i = 0; i < 10; ++i) {
+    auto p = partition({b1, b2}, i < 2 ? b2 : b1, {b1, b2});
+    if (i == 1) p.isr = {b2};
+    building.put_partition("t", PartitionId{i}, p);
+  }
+  state.image = building.build();
+  EXPECT_TRUE(unbalanced(state, 20).empty());
+  EXPECT_EQ(unbalanced(state, 10), (std::vector<PartitionRef>{{"t", p0}}));  // of two only one can lead
+  EXPECT_EQ(health(state).preferred_imbalance, 2U);
+  EXPECT_EQ(health(state).offline_partitions, 0U);
+}
+
+// --- orders that wait -------------------------------------------------------------------------------------------
+
+Orders lead_order(const std::string& topic, std::int32_t epoch, bool is_new) {
+  Orders out;
+  LeaderAndIsrOrder::Item item{{topic, p0}, partition({b1}, b1, {b1}), is_new};
+  item.state.leader_epoch = LeaderEpoch{epoch};
+  out.leader_and_isr.emplace().partitions.push_back(item);
+  out.update_metadata.emplace().partitions.push_back(item);
+  return out;
+}
+Orders stop_order(const std::string& topic, bool deleted) {
+  Orders out;
+  LeaderAndIsrOrder::Item item{{topic, p0}, partition({b1}, b1, {b1}), false};
+  if (deleted) item.state.leader = BrokerId{leader_during_delete};
+  out.update_metadata.emplace().partitions.push_back(item);
+  out.stop_replica.emplace().partitions.push_back({{topic, p0}, LeaderEpoch{1}, true});
+  return out;
+}
+
+TEST(Orders, WhatWaitsBecomesOneAndTheLastStateCounts) {
+  auto waiting = lead_order("b", 1, true);
+  for (const auto& newer : {lead_order("a", 1, false), lead_order("b", 2, false), lead_order("c", 1, false)}) {
+    EXPECT_TRUE(mergeable(waiting, newer));
+    merge(waiting, newer);
+  }
+  const auto& items = waiting.leader_and_isr->partitions;
+  EXPECT_EQ(items.size(), 3U);
+  EXPECT_EQ(items[0].at.topic, "a");
+  EXPECT_EQ(items[1].at.topic, "b");
+  EXPECT_EQ(items[1].state.leader_epoch, LeaderEpoch{2});
+  EXPECT_TRUE(items[1].is_new);  // it never heard of it
+  EXPECT_EQ(waiting.update_metadata->partitions.size(), 3U);
+}
+
+TEST(Orders, WhatIsStoppedOrDeletedIsNotMadeAnewInTheSameBreath) {
+  EXPECT_FALSE(mergeable(stop_order("a", false), lead_order("a", 1, true)));
+  EXPECT_FALSE(mergeable(stop_order("a", true), lead_order("a", 1, true)));
+  EXPECT_TRUE(mergeable(stop_order("a", true), lead_order("b", 1, true)));
+  EXPECT_TRUE(mergeable(lead_order("a", 1, true), stop_order("a", true)));
+}
+
+TEST(Orders, LargeOnesAreSplit) {
+  LeaderAndIsrOrder order;
+  for (int i = 0; i < 5; ++i) {
+    const auto topic = "t" + std::to_string(i);
+    order.partitions.push_back({{topic, p0}, partition({b1}, b1, {b1}), false});
+    order.topic_ids[topic] = Uuid{};
+  }
+  order.head.controller = b1;
+  const auto parts = split(order, 2);
+  EXPECT_EQ(parts.size(), 3U);
+  EXPECT_EQ(parts[2].partitions.front().at.topic, "t4");
+  EXPECT_EQ(parts[2].topic_ids.size(), 1U);
+  EXPECT_EQ(parts[2].head.controller, b1);
+  EXPECT_EQ(split(StopReplicaOrder{}, 2).size(), 1U);
 }
 
 }  // namespace

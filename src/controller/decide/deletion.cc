@@ -4,9 +4,23 @@
 
 namespace weir::controller::decide {
 
+bool has_reassignment(const State& state, const std::string& topic) {
+  const auto at = state.reassigning.lower_bound(PartitionRef{topic, PartitionId{0}});
+  return at != state.reassigning.end() && at->topic == topic;
+}
+
+void forget_topic(State& state, const std::string& topic) {
+  state.deletions.erase(topic);
+  const auto from = state.reassigning.lower_bound(PartitionRef{topic, PartitionId{0}});
+  auto to = from;
+  while (to != state.reassigning.end() && to->topic == topic) ++to;
+  state.reassigning.erase(from, to);
+}
+
 std::vector<std::string> next_deletions(State& state, Batch& batch) {
   std::vector<std::string> gone;
   for (auto& [name, deletion] : state.deletions) {
+    if (has_reassignment(state, name)) continue;
     const auto topic = state.image->topic(name);
     bool all_done = true;
     if (topic) {

@@ -10,6 +10,12 @@
 
 namespace weir::controller::decide {
 
+// Such a topic's deletion waits for the end of the reassignment.
+bool has_reassignment(const State& state, const std::string& topic);
+
+// The topic is gone: neither deletion nor reassignment goes on.
+void forget_topic(State& state, const std::string& topic);
+
 // Carries every deletion a step on: marks what is ordered in `state`, puts the orders into `batch`, and gives the
 // topics all of whose replicas are gone (also one that never had any).
 std::vector<std::string> next_deletions(State& state, Batch& batch);

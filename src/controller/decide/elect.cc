@@ -39,7 +39,7 @@ std::optional<cluster::Partition> elect_offline(const State& state, cluster::Par
   }
   const auto leader = unclean ? first_that(p.replicas, up) : std::nullopt;
   if (!leader) return std::nullopt;
-  p.leader_recovery_state = 1;
+  if (state.leader_recovery) p.leader_recovery_state = 1;
   return next(state, std::move(p), *leader, {*leader});
 }
 
@@ -83,14 +83,21 @@ std::optional<cluster::Partition> elect(const State& state, cluster::Partition p
   return std::nullopt;
 }
 
-std::optional<cluster::Partition> without_replica(const State& state, cluster::Partition partition, BrokerId gone) {
-  if (!contains(partition.isr, gone)) return std::nullopt;
-  const auto leader = partition.leader == gone ? no_broker : partition.leader;
-  auto isr =
-      partition.isr.size() == 1 ? partition.isr : filtered(partition.isr, [&](BrokerId id) { return id != gone; });
-  // Said already: nothing would change.
+std::optional<cluster::Partition> without_replicas(const State& state, cluster::Partition partition,
+                                                   const std::set<BrokerId>& gone) {
+  const auto leader = gone.contains(partition.leader) ? no_broker : partition.leader;
+  auto isr = filtered(partition.isr, [&](BrokerId id) { return !gone.contains(id); });
+  if (isr.empty()) isr = partition.isr;
   if (leader == partition.leader && isr == partition.isr) return std::nullopt;
   return next(state, std::move(partition), leader, std::move(isr));
+}
+
+std::set<BrokerId> lost_replicas(const State& state, const cluster::Partition& partition) {
+  std::set<BrokerId> out;
+  for (const auto id : partition.isr) {
+    if (!online(state, partition, id, true)) out.insert(id);
+  }
+  return out;
 }
 
 bool clean_election_possible(const State& state, const cluster::Partition& partition) {

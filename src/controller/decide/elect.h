@@ -4,6 +4,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 
 #include "controller/decide/state.h"
 
@@ -23,8 +24,12 @@ std::optional<cluster::Partition> first_state(const State& state, cluster::Parti
 // with that one alone and in recovery (KIP-704).
 std::optional<cluster::Partition> elect(const State& state, cluster::Partition partition, Election how, bool unclean);
 
-// `gone` leaves the ISR (unless it is the last in it), and leads no more. Nothing when it is not in the ISR.
-std::optional<cluster::Partition> without_replica(const State& state, cluster::Partition partition, BrokerId gone);
+// Those of `gone` leave the ISR (unless none would be left: each of them has all that was committed, and the first to
+// come back may lead), and lead no more. Nothing when that changes nothing.
+std::optional<cluster::Partition> without_replicas(const State& state, cluster::Partition partition,
+                                                   const std::set<BrokerId>& gone);
+// Replicas in the ISR that are not alive, or whose directory does not work.
+std::set<BrokerId> lost_replicas(const State& state, const cluster::Partition& partition);
 
 // Whether somebody in the ISR is online, so that an election needs no look at unclean.leader.election.enable.
 bool clean_election_possible(const State& state, const cluster::Partition& partition);

@@ -8,17 +8,11 @@
 namespace weir::controller {
 
 namespace layout = zkwire::layout;
-using zkclient::CreateMode;
-using zkclient::Op;
 using zkclient::SessionEvent;
 using zkclient::WatchEvent;
-using zkclient::ZkCode;
-using zkclient::ZkError;
 using Kind = Event::Kind;
 
 namespace {
-
-constexpr milliseconds failed_load_pause{1000};
 
 // Lets what was posted to the shard before go first.
 struct Yield {
@@ -40,21 +34,29 @@ std::optional<std::string> below(std::string_view path, std::string_view parent)
 
 }  // namespace
 
-Controller::Impl::Impl(runtime::Shard& s, zkclient::Zk& z, BrokerLink& link, ControllerOptions o)
+Controller::Impl::Impl(runtime::Shard& s, zkclient::Zk& z, BrokerLink& l, ControllerOptions o)
     : shard(s),
       zk(z),
+      link(l),
       options(std::move(o)),
       store(s, z, state),
-      senders(
-          s, link, options.order_retry,
-          [this](BrokerId broker, OrderAnswer answers) { push({Kind::led, {}, broker, std::move(answers), nullptr}); },
-          [this](BrokerId broker, OrderAnswer answers) {
-            push({Kind::stopped, {}, broker, std::move(answers), nullptr});
-          }),
+      senders(s, l, SenderOptions{options.order_retry, options.order_retry_max, options.order_partitions_max},
+              Senders::Callbacks{
+                  [this](BrokerId broker, OrderAnswer answers) {
+                    push({Kind::led, {}, broker, std::move(answers), nullptr});
+                  },
+                  [this](BrokerId broker, OrderAnswer answers) {
+                    push({Kind::stopped, {}, broker, std::move(answers), nullptr});
+                  },
+                  [this](BrokerId broker) { push({Kind::resend, std::to_string(broker.value), broker}); },
+                  [this] { push({Kind::look_for_controller}); },
+                  [this] { wake_idle(); },
+              }),
       scope(s),
-      waiter(s) {
+      waiter(s),
+      tick(s) {
   state.self = options.broker;
-  senders.on_idle = [this] { wake_idle(); };
+  state.leader_recovery = options.leader_recovery;
 }
 
 // --- the queue --------------------------------------------------------------------------------------------------
@@ -66,10 +68,12 @@ void Controller::Impl::on_watch(const WatchEvent& event) {
   if (path == layout::topics_path) return push({Kind::topics});
   if (path == layout::delete_topics_path) return push({Kind::deletions});
   if (path == layout::preferred_replica_election_path) return push({Kind::preferred});
+  if (path == layout::reassign_partitions_path) return push({Kind::reassign});
   if (path == layout::isr_change_notification_path) return push({Kind::isr_changes});
   if (path == layout::log_dir_event_notification_path) return push({Kind::log_dirs});
   if (auto id = below(path, layout::broker_ids_path)) return push({Kind::broker, std::move(*id)});
   if (auto topic = below(path, layout::topics_path)) return push({Kind::topic, std::move(*topic)});
+  if (path.starts_with(layout::topics_path) && path.ends_with("/state")) push({Kind::isr_written, std::string(path)});
 }
 
 void Controller::Impl::on_session(SessionEvent event) {
@@ -85,13 +89,21 @@ void Controller::Impl::on_session(SessionEvent event) {
 void Controller::Impl::push(Event event) {
   const bool look_again = !event.ask && event.answers.empty() && event.kind != Kind::nothing;
   if (look_again && !queued.emplace(event.kind, event.name).second) return;
+  event.queued_at = shard.clock().mono();
   queue.push_back(std::move(event));
   waiter.wake();
 }
 
 void Controller::Impl::push_front(Event event) {
+  event.queued_at = shard.clock().mono();
   queue.push_front(std::move(event));
   waiter.wake();
+}
+
+Task<void> Controller::Impl::ask(Event::Kind kind, std::shared_ptr<Event::Ask> what) {
+  if (stopping) co_return;
+  push({kind, {}, no_broker, {}, what});
+  co_await what->answered.wait();
 }
 
 void Controller::Impl::wake_idle() {
@@ -110,9 +122,14 @@ Task<void> Controller::Impl::run() {
     queue.pop_front();
     queued.erase({event.kind, event.name});
     processing = true;
+    const auto start = shard.clock().mono();
+    last_queue_time = start - event.queued_at;
     auto done = co_await process(event);
     if (!done) co_await failed(done.error(), event.kind);
+    count(event.kind, shard.clock().mono() - start);
     if (event.ask) event.ask->answered.wake();
+    // After the answer, as in Kafka: the leader hears first what became of its proposal.
+    if (in_office() && !unsettled.empty() && queued.emplace(Kind::settle, "").second) push_front({Kind::settle});
     processing = false;
   }
   // Those who still wait hear NOT_CONTROLLER.
@@ -145,36 +162,49 @@ Task<ZkResult<>> Controller::Impl::process(Event& event) {
     case Kind::topic:
     case Kind::deletions:
     case Kind::preferred:
+    case Kind::reassign:
     case Kind::isr_changes:
+    case Kind::isr_written:
     case Kind::log_dirs:
     case Kind::led:
     case Kind::stopped:
+    case Kind::resend:
+    case Kind::settle:
+    case Kind::rebalance:
     case Kind::shutdown:
     case Kind::elect:
+    case Kind::alter:
+    case Kind::move:
+    case Kind::list_moves:
     case Kind::unclean: break;
   }
   if (!in_office()) co_return ZkResult<>();
+  co_return co_await process_in_office(event);
+}
+
+Task<ZkResult<>> Controller::Impl::process_in_office(Event& event) {
   switch (event.kind) {
-    case Kind::brokers: co_return co_await brokers_changed();
-    case Kind::broker: co_return co_await broker_changed(event.name);
+    case Kind::brokers:
+    case Kind::broker: co_return co_await brokers_changed();
     case Kind::topics: co_return co_await topics_changed();
     case Kind::topic: co_return co_await topic_changed(event.name);
     case Kind::deletions: co_return co_await deletions_changed();
     case Kind::preferred: co_return co_await preferred_asked();
+    case Kind::reassign: co_return co_await legacy_moves(false);
     case Kind::isr_changes: co_return co_await isr_changed();
+    case Kind::isr_written: co_return co_await isr_written(event.name);
     case Kind::log_dirs: co_return co_await log_dirs_failed();
     case Kind::led: co_return co_await led(event.broker, std::move(event.answers));
     case Kind::stopped: stopped(event.broker, std::move(event.answers)); co_return co_await carry_deletions_on();
+    case Kind::resend: co_return co_await resend(event.broker);
+    case Kind::settle: co_return co_await settle();
+    case Kind::rebalance: co_return co_await rebalance();
     case Kind::shutdown: co_return co_await shut_down(*event.ask);
     case Kind::elect: co_return co_await elect_asked(*event.ask);
-    case Kind::unclean: {
-      decide::Batch batch;
-      auto at = decide::without_leader(state);
-      if (!event.name.empty()) std::erase_if(at, [&](const PartitionRef& p) { return p.topic != event.name; });
-      auto done = co_await give_leaders(std::move(at), batch);
-      send(batch);
-      co_return done;
-    }
+    case Kind::alter: co_return co_await alter(*event.ask);
+    case Kind::move: co_return co_await moves_asked(*event.ask);
+    case Kind::list_moves: list_moves(*event.ask); co_return ZkResult<>();
+    case Kind::unclean: co_return co_await unclean_enabled(event.name);
     case Kind::nothing:
     case Kind::look_for_controller:
     case Kind::expired:
@@ -183,103 +213,20 @@ Task<ZkResult<>> Controller::Impl::process(Event& event) {
   co_return ZkResult<>();
 }
 
-// What an event's work could not do. The office may be lost by it.
-Task<void> Controller::Impl::failed(ZkError error, Kind during) {
-  if (error.code == ZkCode::closed || error.code == ZkCode::session_expired) co_return;  // the session's events follow
-  if (office_lost(error)) {
-    WEIR_LOG(warn, "broker {} finds another controller in office", options.broker.value);
-    resign();
-    push({Kind::look_for_controller});
-    co_return;
-  }
-  WEIR_LOG(error, "the controller could not finish its work ({}): {}", static_cast<int>(during), error.text());
-  if (during != Kind::look_for_controller && during != Kind::new_session) co_return;
-  // Half in office is worse than out of it: give it up, and try again (or let another).
-  if (state.epoch_version >= 0) (void)co_await store.remove(std::string(layout::controller_path));
-  resign();
-  co_await runtime::sleep(shard, failed_load_pause);
-  push({Kind::look_for_controller});
-}
-
-// --- the election -----------------------------------------------------------------------------------------------
-
-void Controller::Impl::resign() {
-  active = false;
-  controller = no_broker;
-  senders.drop_all();
-  state = decide::State{};
-  state.self = options.broker;
-}
-
-Task<ZkResult<>> Controller::Impl::look_for_controller() {
-  const std::string path(layout::controller_path);
-  for (;;) {
-    auto watched = co_await zk.exists(path, self());
-    if (!watched) co_return std::unexpected(watched.error());
-    if (*watched) {
-      auto there = co_await zk.get(path, Watch{});
-      if (!there && there.error().code == ZkCode::no_node) continue;
-      if (!there) co_return std::unexpected(there.error());
-      const bool ours = there->stat.ephemeral_owner == zk.session_id();
-      if (ours && in_office()) co_return ZkResult<>();
-      if (in_office()) resign();
-      const auto read = layout::decode_controller(path, there->data);
-      if (!read) WEIR_LOG(error, "nobody knows who is controller: {}", read.error().message);
-      if (!ours) {
-        controller = read ? read->broker : no_broker;
-        co_return ZkResult<>();
-      }
-      // Of our session, but not of this office: left over from one that failed.
-      auto removed = co_await zk.remove(path, there->stat.version);
-      if (!removed && removed.error().code != ZkCode::no_node) co_return std::unexpected(removed.error());
+Task<void> Controller::Impl::rebalance_timer() {
+  while (!stopping) {
+    if (!in_office() || !options.auto_rebalance) {
+      co_await tick.wait();
       continue;
     }
-    if (in_office()) resign();  // somebody removed it
-    auto taken = co_await take_office();
-    if (!taken) co_return std::unexpected(taken.error());
-    if (*taken) break;
+    const auto now = shard.clock().mono();
+    if (now < rebalance_at) {
+      (void)co_await tick.wait(rebalance_at - now);
+      continue;
+    }
+    rebalance_at = now + options.rebalance_check;
+    push({Kind::rebalance});
   }
-  auto loaded = co_await load();
-  if (!loaded) co_return loaded;
-  active = true;
-  WEIR_LOG(info, "broker {} is controller, epoch {}: {} brokers, {} topics, {} partitions", options.broker.value,
-           state.epoch.value, state.image->brokers().size(), state.image->topic_count(),
-           state.image->partition_count());
-  co_return ZkResult<>();
-}
-
-// /controller and the next /controller_epoch in one step; false when another was faster.
-Task<ZkResult<bool>> Controller::Impl::take_office() {
-  const std::string epoch_path(layout::controller_epoch_path);
-  auto there = co_await zk.get(epoch_path, Watch{});
-  if (!there && there.error().code == ZkCode::no_node) {
-    auto made = co_await zk.create(epoch_path, layout::encode_controller_epoch(ControllerEpoch{0}),
-                                   CreateMode::persistent, zkclient::Acl::open);
-    if (!made && made.error().code != ZkCode::node_exists) co_return std::unexpected(made.error());
-    there = co_await zk.get(epoch_path, Watch{});
-  }
-  if (!there) co_return std::unexpected(there.error());
-  const auto epoch = layout::decode_controller_epoch(epoch_path, there->data);
-  if (!epoch) {
-    WEIR_LOG(error, "no controller can be elected: {}", epoch.error().message);
-    co_return std::unexpected(ZkError{ZkCode::system, epoch_path});
-  }
-  const ControllerEpoch next{epoch->value + 1};
-  const layout::ControllerRegistration us{options.broker, shard.clock().wall().count(), -1};
-  std::vector<Op> ops{Op::create(std::string(layout::controller_path), layout::encode(us), CreateMode::ephemeral),
-                      Op::set(epoch_path, layout::encode_controller_epoch(next), there->stat.version)};
-  auto done = co_await zk.multi(std::move(ops));
-  if (!done) {
-    const auto code = done.error().code;
-    if (code == ZkCode::node_exists || code == ZkCode::bad_version) co_return false;
-    co_return std::unexpected(done.error());
-  }
-  state = decide::State{};
-  state.self = options.broker;
-  state.epoch = next;
-  state.epoch_version = (*done)[1].stat.version;
-  controller = options.broker;
-  co_return true;
 }
 
 // --- the outside ------------------------------------------------------------------------------------------------
@@ -293,13 +240,16 @@ void Controller::start() {
   impl_->zk.listen(impl_);
   impl_->push({Kind::look_for_controller});
   impl_->scope.spawn(impl_->run());
+  impl_->scope.spawn(impl_->rebalance_timer());
 }
 
 Task<void> Controller::stop() {
   auto& impl = *impl_;
   impl.stopping = true;
   impl.waiter.wake();
+  impl.tick.wake();
   co_await impl.scope.stop();
+  if (std::exchange(impl.told_link, false)) impl.link.know_brokers({});
   co_await impl.senders.stop();
   if (impl.in_office() && impl.zk.state() == zkclient::State::connected) {
     (void)co_await impl.store.remove(std::string(layout::controller_path));
@@ -328,9 +278,7 @@ Task<Result<std::vector<PartitionRef>>> Controller::controlled_shutdown(BrokerId
   auto ask = std::make_shared<Event::Ask>(impl_->shard);
   ask->broker = broker;
   ask->epoch = epoch;
-  if (impl_->stopping) co_return std::move(ask->left);
-  impl_->push({Kind::shutdown, {}, broker, {}, ask});
-  co_await ask->answered.wait();
+  co_await impl_->ask(Kind::shutdown, ask);
   co_return std::move(ask->left);
 }
 
@@ -338,11 +286,36 @@ Task<Result<OrderAnswer>> Controller::elect_leaders(std::vector<PartitionRef> pa
   auto ask = std::make_shared<Event::Ask>(impl_->shard);
   ask->partitions = std::move(partitions);
   ask->unclean = unclean;
-  if (impl_->stopping) co_return std::move(ask->answers);
-  impl_->push({Kind::elect, {}, no_broker, {}, ask});
-  co_await ask->answered.wait();
+  co_await impl_->ask(Kind::elect, ask);
   co_return std::move(ask->answers);
 }
+
+Task<Result<std::vector<AlteredPartition>>> Controller::alter_partition(BrokerId broker, BrokerEpoch epoch,
+                                                                        std::vector<AlterPartitionItem> partitions) {
+  auto ask = std::make_shared<Event::Ask>(impl_->shard);
+  ask->broker = broker;
+  ask->epoch = epoch;
+  ask->proposals = std::move(partitions);
+  co_await impl_->ask(Kind::alter, ask);
+  co_return std::move(ask->altered);
+}
+
+Task<Result<std::vector<ReassignmentAnswer>>> Controller::alter_reassignments(Reassignments wanted) {
+  auto ask = std::make_shared<Event::Ask>(impl_->shard);
+  ask->moves = std::move(wanted);
+  co_await impl_->ask(Kind::move, ask);
+  co_return std::move(ask->moved);
+}
+
+Task<Result<std::vector<OngoingReassignment>>> Controller::list_reassignments(
+    std::optional<std::vector<PartitionRef>> among) {
+  auto ask = std::make_shared<Event::Ask>(impl_->shard);
+  ask->among = std::move(among);
+  co_await impl_->ask(Kind::list_moves, ask);
+  co_return std::move(ask->moving);
+}
+
+ControllerStats Controller::stats() const { return impl_->stats(); }
 
 void Controller::unclean_election_enabled(std::optional<std::string> topic) {
   if (!topic) impl_->options.unclean_leader_election = true;

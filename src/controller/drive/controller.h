@@ -36,7 +36,7 @@ struct ControllerOptions {
   bool delete_topics = true;             // delete.topic.enable
   bool unclean_leader_election = false;  // unclean.leader.election.enable; topics may have their own
   bool topic_ids = true;                 // from inter.broker.protocol.version 2.8 on
-  std::int32_t feature_version = 2;      // of /feature: 2 from 3.3 on, 1 from 2.7 on, 0: not written
+  std::int32_t feature_version = 2;      // of /feature: 2 from 3.3 on, 1 from 2.7 on, 0: none before
   bool leader_recovery = true;           // KIP-704: from inter.broker.protocol.version 3.2 on
   milliseconds order_retry{100};         // between tries of an order that failed; doubles up to order_retry_max
   milliseconds order_retry_max{2000};

@@ -611,7 +611,10 @@ TEST(Controller, TenThousandPartitionsAreLoadedWithOneReadEach) {
     EXPECT_LE(tree->operations().at("all") - before, 10'000U + topics + 60U);
     EXPECT_EQ(brokers.led.size(), 1U);
     EXPECT_EQ(brokers.led.front().second.partitions.size(), 10'000U);
-    EXPECT_EQ(brokers.told.size(), 1U);
+    // Who is alive comes before the roles, everything else after them.
+    EXPECT_EQ(brokers.told.size(), 2U);
+    EXPECT_EQ(brokers.told.front().second.partitions.size(), 0U);
+    EXPECT_EQ(brokers.told.back().second.partitions.size(), 10'000U);
     co_await writer->close();
     co_await node.stop();
   });

@@ -1,4 +1,5 @@
 // Taking office: everything is read once, with the watches set before the reads, and every broker is told all.
+#include <algorithm>
 #include <utility>
 
 #include "base/log.h"
@@ -15,8 +16,6 @@ using zkclient::ZkCode;
 Task<ZkResult<>> Controller::Impl::load() {
   auto features = co_await set_up_features();
   if (!features) co_return features;
-  auto preferred = co_await zk.exists(std::string(layout::preferred_replica_election_path), self());
-  if (!preferred) co_return std::unexpected(preferred.error());
   auto dropped = co_await drop_old_notifications();
   if (!dropped) co_return dropped;
 
@@ -25,10 +24,11 @@ Task<ZkResult<>> Controller::Impl::load() {
   cluster::ImageBuilder building(state.image);
   building.set_controller(options.broker, state.epoch).set_brokers(std::move(*brokers));
   state.image = building.build();
+  know_brokers();
   auto partitions = co_await load_partitions();
   if (!partitions) co_return partitions;
 
-  // Everybody hears of everything, then leaders are given where there are none.
+  // Everybody hears of everything, then leaders are given where there are none, and who is lost leaves the ISRs.
   decide::Batch batch;
   batch.tell_brokers();
   for (const auto& [id, broker] : state.image->brokers()) batch.tell_everything(id);
@@ -38,12 +38,15 @@ Task<ZkResult<>> Controller::Impl::load() {
   }
   auto led_now = co_await give_leaders(decide::without_leader(state), batch);
   if (!led_now) co_return led_now;
+  auto shrunk = co_await shrink(all_lost(), batch);
+  if (!shrunk) co_return shrunk;
   send(batch);
 
   auto deletions = co_await deletions_changed();
   if (!deletions) co_return deletions;
-  if (*preferred) co_return co_await preferred_asked();
-  co_return ZkResult<>();
+  auto moves = co_await legacy_moves(true);
+  if (!moves) co_return moves;
+  co_return co_await preferred_asked();
 }
 
 Task<ZkResult<>> Controller::Impl::load_partitions() {
@@ -59,16 +62,19 @@ Task<ZkResult<>> Controller::Impl::load_partitions() {
   co_return ZkResult<>();
 }
 
-// KIP-584: from 2.7 on the controller says which features are final; there are none for brokers.
+// KIP-584: from 2.7 on the controller says which features are final; there are none for brokers. Before, that there
+// are no features.
 Task<ZkResult<>> Controller::Impl::set_up_features() {
-  if (options.feature_version < 1) co_return ZkResult<>();
   const std::string path(layout::feature_path);
   layout::Features wanted;
-  wanted.version = options.feature_version;
+  wanted.version = std::max(options.feature_version, 1);
+  wanted.enabled = options.feature_version > 0;
   auto there = co_await zk.get(path, Watch{});
   if (!there && there.error().code == ZkCode::no_node) {
-    auto made = co_await zk.create(path, layout::encode(wanted), zkclient::CreateMode::persistent, zkclient::Acl::open);
-    if (!made && made.error().code != ZkCode::node_exists) co_return std::unexpected(made.error());
+    auto made = co_await store.write(Op::create(path, layout::encode(wanted)));
+    if (!made && (fatal(made.error()) || made.error().code != ZkCode::node_exists)) {
+      co_return std::unexpected(made.error());
+    }
     co_return ZkResult<>();
   }
   if (!there) co_return std::unexpected(there.error());
@@ -77,9 +83,9 @@ Task<ZkResult<>> Controller::Impl::set_up_features() {
     WEIR_LOG(error, "the finalized features stay as they are: {}", now.error().message);
     co_return ZkResult<>();
   }
-  if (now->enabled) wanted.levels = now->levels;
-  if (*now == wanted) co_return ZkResult<>();
-  auto set = co_await zk.set(path, layout::encode(wanted), there->stat.version);
+  if (now->enabled && wanted.enabled) wanted.levels = now->levels;
+  if (*now == wanted || (!now->enabled && !wanted.enabled)) co_return ZkResult<>();
+  auto set = co_await store.write(Op::set(path, layout::encode(wanted), there->stat.version));
   if (!set) co_return std::unexpected(set.error());
   co_return ZkResult<>();
 }
@@ -108,10 +114,7 @@ Task<ZkResult<std::vector<PartitionRef>>> Controller::Impl::adopt_topics(std::ve
     if (done) co_return;
     topic.assignment.id.reset();
     // Changed or removed meanwhile: its watch says so, and it is looked at again.
-    const auto code = done.error().code;
-    if (office_lost(done.error()) || (code != ZkCode::bad_version && code != ZkCode::no_node)) {
-      result = std::unexpected(done.error());
-    }
+    if (fatal(done.error())) result = std::unexpected(done.error());
   };
   co_await zkclient::pipeline(shard, topics.size(), writes_in_flight_max, give_id);
   if (!result) co_return std::unexpected(result.error());
@@ -126,6 +129,7 @@ Task<ZkResult<std::vector<PartitionRef>>> Controller::Impl::adopt_topics(std::ve
       partition.replicas = replicas.replicas;
       partition.adding = replicas.adding;
       partition.removing = replicas.removing;
+      if (replicas.being_reassigned()) state.reassigning.insert({topic.name, id});
       building.put_partition(topic.name, id, std::move(partition));
       added.push_back({topic.name, id});
     }

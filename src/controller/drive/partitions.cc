@@ -24,6 +24,10 @@ void Controller::Impl::put(const std::map<PartitionRef, cluster::Partition>& cha
   cluster::ImageBuilder building(state.image);
   for (const auto& [at, partition] : changed) building.put_partition(at.topic, at.partition, partition);
   state.image = building.build();
+  if (state.reassigning.empty()) return;
+  for (const auto& [at, partition] : changed) {
+    if (state.reassigning.contains(at)) unsettled.insert(at);
+  }
 }
 
 void Controller::Impl::send(const decide::Batch& batch) {
@@ -60,11 +64,8 @@ Task<ZkResult<>> Controller::Impl::create_states(std::vector<PartitionRef> at, d
   auto parent = [&](std::size_t i) -> Task<void> {
     auto made = co_await store.write(Op::create(layout::path_of_partitions(topics[i]), ""));
     if (made) co_return;
-    const auto code = made.error().code;
-    // no_node: the topic went at this moment; its partitions' own writes will find that too.
-    if (office_lost(made.error()) || (code != ZkCode::node_exists && code != ZkCode::no_node)) {
-      result = std::unexpected(made.error());
-    }
+    // Another error than that it is there: its partitions' own writes will find that too.
+    if (fatal(made.error())) result = std::unexpected(made.error());
   };
   co_await zkclient::pipeline(shard, topics.size(), writes_in_flight_max, parent);
   if (!result) co_return result;
@@ -74,6 +75,7 @@ Task<ZkResult<>> Controller::Impl::create_states(std::vector<PartitionRef> at, d
   std::map<PartitionRef, cluster::Partition> written;
   std::vector<PartitionRef> there_already;
   auto one = [&](std::size_t i) -> Task<void> {
+    if (!result) co_return;
     const auto& p = order[i];
     const auto& wanted = first.at(p);
     const auto content = layout::encode(state_of(wanted));
@@ -89,10 +91,12 @@ Task<ZkResult<>> Controller::Impl::create_states(std::vector<PartitionRef> at, d
     }
     if (both) {
       written.emplace(p, wanted);
+    } else if (fatal(error)) {
+      result = std::unexpected(error);
     } else if (error.code == ZkCode::node_exists) {
       there_already.push_back(p);
-    } else if (office_lost(error) || error.code != ZkCode::no_node) {
-      result = std::unexpected(error);
+    } else if (error.code != ZkCode::no_node) {
+      WEIR_LOG(error, "a new partition gets no leader: {}", error.text());
     }
   };
   co_await zkclient::pipeline(shard, order.size(), writes_in_flight_max, one);
@@ -130,114 +134,130 @@ Task<ZkResult<bool>> Controller::Impl::unclean_allowed(std::string topic) {
   co_return own == config->end() ? options.unclean_leader_election : own->second == "true";
 }
 
+Task<ZkResult<std::map<PartitionRef, cluster::Partition>>> Controller::Impl::rewrite(std::vector<PartitionRef> at,
+                                                                                     Make make) {
+  std::map<PartitionRef, cluster::Partition> written;
+  std::vector<std::pair<PartitionRef, cluster::Partition>> work;
+  std::vector<PartitionRef> stale;  // to be read first
+  for (auto& p : at) {
+    const auto* known = state.image->partition(p.topic, p.partition);
+    if (known == nullptr) continue;
+    if (known->has_state()) {
+      work.emplace_back(std::move(p), *known);
+    } else {
+      stale.push_back(std::move(p));
+    }
+  }
+  ZkResult<> result;
+  auto one = [&](std::size_t i) -> Task<void> {
+    auto& [p, current] = work[i];
+    if (!result) co_return;
+    if (current.controller_epoch > state.epoch) {
+      result = std::unexpected(ZkError{ZkCode::bad_version, std::string(layout::controller_epoch_path)});
+      co_return;
+    }
+    const auto version = current.version;
+    auto wanted = co_await make(p, std::move(current));
+    if (!wanted) {
+      result = std::unexpected(wanted.error());
+      co_return;
+    }
+    if (!*wanted) co_return;
+    auto op =
+        Op::set(layout::path_of_partition_state(p.topic, p.partition), layout::encode(state_of(**wanted)), version);
+    auto done = co_await store.write(std::move(op));
+    if (done) {
+      (*wanted)->version = done->stat.version;
+      written.insert_or_assign(p, std::move(**wanted));
+    } else if (fatal(done.error())) {
+      result = std::unexpected(done.error());
+    } else if (done.error().code == ZkCode::bad_version) {
+      stale.push_back(p);  // the leader changed the ISR itself, or this was never read
+    } else if (done.error().code != ZkCode::no_node) {
+      WEIR_LOG(error, "a partition's state is left as it is: {}", done.error().text());
+    }
+  };
+  for (int round = 0; round < version_conflicts_max && result; ++round) {
+    co_await zkclient::pipeline(shard, work.size(), writes_in_flight_max, one);
+    if (stale.empty() || !result) break;
+    auto now = co_await store.states(std::exchange(stale, {}));
+    if (!now) co_return std::unexpected(now.error());
+    work.assign(now->begin(), now->end());
+  }
+  put(written);
+  if (!result) co_return std::unexpected(result.error());
+  co_return written;
+}
+
 Task<ZkResult<>> Controller::Impl::elect(std::vector<PartitionRef> at, decide::Election how, bool unclean,
                                          decide::Batch& batch, Outcome* outcome) {
-  const auto no_leader = how == decide::Election::preferred ? ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE
-                                                            : ErrorCode::ELIGIBLE_LEADERS_NOT_AVAILABLE;
-  std::map<PartitionRef, cluster::Partition> left;
-  for (const auto& p : at) left.emplace(p, cluster::Partition{});
-  std::map<PartitionRef, cluster::Partition> written;
-  const auto say = [&](const PartitionRef& p, ErrorCode code) {
-    if (outcome != nullptr) (*outcome)[p] = code;
-    if (code != ErrorCode::NONE) {
+  auto make = [&](const PartitionRef& p,
+                  cluster::Partition current) -> Task<ZkResult<std::optional<cluster::Partition>>> {
+    bool may_be_unclean = unclean;
+    if (how == decide::Election::offline && !unclean && !decide::clean_election_possible(state, current)) {
+      auto allowed = co_await unclean_allowed(p.topic);
+      if (!allowed) co_return std::unexpected(allowed.error());
+      may_be_unclean = *allowed;
+    }
+    auto wanted = decide::elect(state, current, how, may_be_unclean);
+    if (wanted) {
+      const auto& isr = current.isr;
+      const bool clean = std::find(isr.begin(), isr.end(), wanted->leader) != isr.end();
+      ++(clean ? elections : unclean_elections);
+      if (!clean) {
+        WEIR_LOG(warn, "unclean election: broker {} leads {}-{} from outside its ISR", wanted->leader.value, p.topic,
+                 p.partition.value);
+      }
+    }
+    co_return wanted;
+  };
+  const auto asked = at;
+  auto written = co_await rewrite(std::move(at), std::move(make));
+  if (!written) co_return std::unexpected(written.error());
+  for (const auto& [p, partition] : *written) {
+    batch.lead_and_follow(decide::online_replicas(state, partition, true), p, false);
+  }
+  const auto code = how == decide::Election::preferred ? ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE
+                                                       : ErrorCode::ELIGIBLE_LEADERS_NOT_AVAILABLE;
+  for (const auto& p : asked) {
+    const bool done = written->contains(p);
+    if (outcome != nullptr) (*outcome)[p] = done ? ErrorCode::NONE : code;
+    if (!done) {
       WEIR_LOG_LIMITED(info, std::chrono::seconds(5), "no leader was elected for {}-{}: {}", p.topic, p.partition.value,
                        name(code));
     }
-  };
-
-  ZkResult<> result;
-  for (int round = 0; !left.empty() && round < version_conflicts_max && result; ++round) {
-    // As it stands in ZooKeeper now: the leader may have changed the ISR.
-    std::vector<PartitionRef> asked;
-    for (const auto& [p, partition] : left) asked.push_back(p);
-    auto now = co_await store.states(std::move(asked));
-    if (!now) co_return std::unexpected(now.error());
-    std::vector<std::pair<PartitionRef, cluster::Partition>> work(now->begin(), now->end());
-    for (const auto& [p, partition] : left) {
-      if (!now->contains(p)) say(p, no_leader);
-    }
-    left.clear();
-
-    auto one = [&](std::size_t i) -> Task<void> {
-      auto& [p, current] = work[i];
-      if (current.controller_epoch > state.epoch) {
-        result = std::unexpected(ZkError{ZkCode::bad_version, std::string(layout::controller_epoch_path)});
-        co_return;
-      }
-      bool may_be_unclean = unclean;
-      if (how == decide::Election::offline && !unclean && !decide::clean_election_possible(state, current)) {
-        auto allowed = co_await unclean_allowed(p.topic);
-        if (!allowed) {
-          result = std::unexpected(allowed.error());
-          co_return;
-        }
-        may_be_unclean = *allowed;
-      }
-      auto wanted = decide::elect(state, current, how, may_be_unclean);
-      if (!wanted) {
-        say(p, no_leader);
-        co_return;
-      }
-      auto op = Op::set(layout::path_of_partition_state(p.topic, p.partition), layout::encode(state_of(*wanted)),
-                        current.version);
-      auto done = co_await store.write(std::move(op));
-      if (done) {
-        wanted->version = done->stat.version;
-        written.insert_or_assign(p, std::move(*wanted));
-        say(p, ErrorCode::NONE);
-      } else if (!office_lost(done.error()) && done.error().code == ZkCode::bad_version) {
-        left.emplace(p, cluster::Partition{});
-      } else if (!office_lost(done.error()) && done.error().code == ZkCode::no_node) {
-        say(p, no_leader);
-      } else {
-        result = std::unexpected(done.error());
-      }
-    };
-    co_await zkclient::pipeline(shard, work.size(), writes_in_flight_max, one);
   }
-  put(written);
-  for (const auto& [p, partition] : written)
-    batch.lead_and_follow(decide::online_replicas(state, partition, true), p, false);
-  co_return result;
+  co_return ZkResult<>();
 }
 
-Task<ZkResult<>> Controller::Impl::shrink(std::vector<PartitionRef> at, BrokerId gone, decide::Batch& batch) {
-  std::map<PartitionRef, cluster::Partition> written;
-  ZkResult<> result;
-  auto one = [&](std::size_t i) -> Task<void> {
-    const auto& p = at[i];
-    for (int tries = 0; tries < version_conflicts_max; ++tries) {
-      std::vector<PartitionRef> single{p};
-      auto now = co_await store.states(std::move(single));
-      if (!now) {
-        result = std::unexpected(now.error());
-        co_return;
-      }
-      if (now->empty()) co_return;
-      auto wanted = decide::without_replica(state, now->begin()->second, gone);
-      if (!wanted) co_return;
-      auto op = Op::set(layout::path_of_partition_state(p.topic, p.partition), layout::encode(state_of(*wanted)),
-                        now->begin()->second.version);
-      auto done = co_await store.write(std::move(op));
-      if (done) {
-        wanted->version = done->stat.version;
-        written.insert_or_assign(p, std::move(*wanted));
-        co_return;
-      }
-      if (office_lost(done.error()) || done.error().code != ZkCode::bad_version) {
-        if (office_lost(done.error()) || done.error().code != ZkCode::no_node) result = std::unexpected(done.error());
-        co_return;
-      }
-    }
+Task<ZkResult<>> Controller::Impl::shrink(Lost lost, decide::Batch& batch) {
+  std::vector<PartitionRef> at;
+  for (const auto& [p, gone] : lost) at.push_back(p);
+  auto make = [&](const PartitionRef& p,
+                  cluster::Partition current) -> Task<ZkResult<std::optional<cluster::Partition>>> {
+    co_return decide::without_replicas(state, std::move(current), lost.at(p));
   };
-  co_await zkclient::pipeline(shard, at.size(), writes_in_flight_max, one);
-  put(written);
-  for (const auto& [p, partition] : written) {
+  auto written = co_await rewrite(std::move(at), std::move(make));
+  if (!written) co_return std::unexpected(written.error());
+  for (const auto& [p, partition] : *written) {
     auto others = decide::online_replicas(state, partition, true);
-    std::erase(others, gone);
+    std::erase_if(others, [&](BrokerId id) { return lost.at(p).contains(id); });
     batch.lead_and_follow(others, p, false);
   }
-  co_return result;
+  co_return ZkResult<>();
+}
+
+Controller::Impl::Lost Controller::Impl::all_lost() const {
+  Lost out;
+  state.image->each_topic([&](const cluster::TopicPtr& topic) {
+    if (state.image->deleting(topic->name)) return;
+    topic->partitions.each([&](PartitionId id, const cluster::Partition& partition) {
+      if (!partition.has_state()) return;
+      auto gone = decide::lost_replicas(state, partition);
+      if (!gone.empty()) out.emplace(PartitionRef{topic->name, id}, std::move(gone));
+    });
+  });
+  return out;
 }
 
 }  // namespace weir::controller

@@ -1,5 +1,7 @@
 #include "controller/drive/senders.h"
 
+#include <algorithm>
+#include <set>
 #include <utility>
 
 #include "base/log.h"
@@ -9,27 +11,54 @@ namespace weir::controller {
 using namespace std::chrono_literals;
 
 void Senders::send(std::map<BrokerId, decide::Orders> orders) {
+  std::vector<BrokerId> full;
   for (auto& [broker, order] : orders) {
     auto& queue = queues_[broker];
     if (!queue) queue = std::make_shared<Queue>(shard_);
+    if (!queue->waiting.empty() && decide::mergeable(queue->waiting.back(), order)) {
+      decide::merge(queue->waiting.back(), std::move(order));
+      continue;
+    }
+    if (queue->waiting.size() >= waiting_max) {
+      full.push_back(broker);
+      continue;
+    }
     queue->waiting.push_back(std::move(order));
     if (queue->running) continue;
     queue->running = true;
     ++busy_;
     scope_.spawn(drain(broker, queue));
   }
+  for (const auto broker : full) {
+    WEIR_LOG(error, "broker {} takes no orders: {} wait for it, and are dropped", broker.value, waiting_max);
+    drop(broker);
+    tell_.overflown(broker);
+  }
 }
 
 void Senders::drop(BrokerId broker) {
   const auto found = queues_.find(broker);
   if (found == queues_.end()) return;
-  found->second->ended = true;
-  found->second->pause.wake();
+  const auto queue = std::move(found->second);
   queues_.erase(found);
+  queue->ended = true;
+  queue->waiting.clear();
+  queue->pause.wake();
+  if (queue->running) rest();
 }
 
 void Senders::drop_all() {
   while (!queues_.empty()) drop(queues_.begin()->first);
+}
+
+void Senders::rest() {
+  if (--busy_ == 0) tell_.idle();
+}
+
+std::map<BrokerId, std::size_t> Senders::waiting() const {
+  std::map<BrokerId, std::size_t> out;
+  for (const auto& [broker, queue] : queues_) out[broker] = queue->waiting.size() + (queue->running ? 1 : 0);
+  return out;
 }
 
 Task<void> Senders::stop() {
@@ -37,53 +66,82 @@ Task<void> Senders::stop() {
   co_await scope_.stop();
 }
 
-Task<void> Senders::drain(BrokerId broker, std::shared_ptr<Queue> queue) {
+Task<void> Senders::drain(BrokerId broker, QueuePtr queue) {
   while (!queue->waiting.empty() && !queue->ended) {
     auto orders = std::move(queue->waiting.front());
     queue->waiting.pop_front();
-    if (orders.leader_and_isr) co_await lead(broker, queue, std::move(*orders.leader_and_isr));
-    if (orders.update_metadata) co_await update(broker, queue, std::move(*orders.update_metadata));
-    if (orders.stop_replica) co_await halt(broker, queue, std::move(*orders.stop_replica));
+    if (orders.brokers_first) co_await update(broker, queue, std::move(*orders.brokers_first));
+    if (orders.leader_and_isr) {
+      for (auto& part : decide::split(std::move(*orders.leader_and_isr), options_.partitions_max)) {
+        co_await lead(broker, queue, std::move(part));
+      }
+    }
+    if (orders.update_metadata) {
+      for (auto& part : decide::split(std::move(*orders.update_metadata), options_.partitions_max)) {
+        co_await update(broker, queue, std::move(part));
+      }
+    }
+    if (orders.stop_replica) {
+      for (auto& part : decide::split(std::move(*orders.stop_replica), options_.partitions_max)) {
+        co_await halt(broker, queue, std::move(part));
+      }
+    }
   }
   queue->running = false;
-  if (--busy_ == 0 && on_idle) on_idle();
+  if (!queue->ended) rest();
 }
 
-Task<bool> Senders::again(BrokerId broker, std::shared_ptr<Queue> queue, Error error) {
+Task<bool> Senders::again(BrokerId broker, QueuePtr queue, std::string_view what, Error error) {
   if (queue->ended) co_return false;
-  WEIR_LOG_LIMITED(warn, 5s, "broker {} did not take an order: {} {}", broker.value, name(error.code), error.message);
-  // Meant for another life of the broker, or from an office that is lost: the events that say so are under way.
-  if (error.code == ErrorCode::STALE_BROKER_EPOCH || error.code == ErrorCode::STALE_CONTROLLER_EPOCH) co_return false;
-  (void)co_await queue->pause.wait(retry_);
+  WEIR_LOG_LIMITED(warn, 5s, "broker {} did not take {}: {} {}", broker.value, what, name(error.code), error.message);
+  // Meant for another life of the broker: its registration says so, and brings it everything anew.
+  if (error.code == ErrorCode::STALE_BROKER_EPOCH) co_return false;
+  if (error.code == ErrorCode::STALE_CONTROLLER_EPOCH) {
+    tell_.superseded();
+    co_return false;
+  }
+  queue->retry = std::clamp(2 * queue->retry, options_.retry, options_.retry_max);
+  (void)co_await queue->pause.wait(queue->retry);
   co_return !queue->ended;
 }
 
-Task<void> Senders::lead(BrokerId broker, std::shared_ptr<Queue> queue, LeaderAndIsrOrder order) {
+Task<void> Senders::lead(BrokerId broker, QueuePtr queue, LeaderAndIsrOrder order) {
   while (!queue->ended) {
     auto answer = co_await link_.leader_and_isr(broker, order);
     if (answer) {
-      if (!queue->ended) led_(broker, std::move(*answer));
+      queue->retry = 0ms;
+      if (!queue->ended) tell_.led(broker, std::move(*answer));
       co_return;
     }
-    if (!co_await again(broker, queue, answer.error())) co_return;
+    if (!co_await again(broker, queue, "LeaderAndIsr", answer.error())) co_return;
   }
 }
 
-Task<void> Senders::update(BrokerId broker, std::shared_ptr<Queue> queue, UpdateMetadataOrder order) {
+Task<void> Senders::update(BrokerId broker, QueuePtr queue, UpdateMetadataOrder order) {
   while (!queue->ended) {
     auto answer = co_await link_.update_metadata(broker, order);
-    if (answer || !co_await again(broker, queue, answer.error())) co_return;
+    if (answer) {
+      queue->retry = 0ms;
+      co_return;
+    }
+    if (!co_await again(broker, queue, "UpdateMetadata", answer.error())) co_return;
   }
 }
 
-Task<void> Senders::halt(BrokerId broker, std::shared_ptr<Queue> queue, StopReplicaOrder order) {
+Task<void> Senders::halt(BrokerId broker, QueuePtr queue, StopReplicaOrder order) {
+  std::set<PartitionRef> to_remove;
+  for (const auto& item : order.partitions) {
+    if (item.remove) to_remove.insert(item.at);
+  }
   while (!queue->ended) {
     auto answer = co_await link_.stop_replica(broker, order);
     if (answer) {
-      if (!queue->ended) stopped_(broker, std::move(*answer));
+      queue->retry = 0ms;
+      std::erase_if(*answer, [&](const PartitionAnswer& a) { return !to_remove.contains(a.at); });
+      if (!queue->ended && !answer->empty()) tell_.removed(broker, std::move(*answer));
       co_return;
     }
-    if (!co_await again(broker, queue, answer.error())) co_return;
+    if (!co_await again(broker, queue, "StopReplica", answer.error())) co_return;
   }
 }
 

@@ -1,4 +1,5 @@
-// Carries orders to brokers: one queue a broker, one order at a time, tried again until the broker is gone.
+// Carries orders to brokers: one queue a broker, one order at a time, tried again until the broker is gone. While a
+// broker is slow, what waits for it is merged, so that its queue stays short.
 #pragma once
 
 #include <deque>
@@ -11,45 +12,60 @@
 
 namespace weir::controller {
 
+struct SenderOptions {
+  milliseconds retry{100};  // after the first failure; doubles up to
+  milliseconds retry_max{2000};
+  std::size_t partitions_max = 50'000;  // of one request
+};
+
 class Senders {
  public:
-  using Answered = std::function<void(BrokerId, OrderAnswer)>;
-  // `led` and `stopped` are called on the shard with what a broker answered.
-  Senders(runtime::Shard& shard, BrokerLink& link, milliseconds retry, Answered led, Answered stopped)
-      : shard_(shard), link_(link), retry_(retry), led_(std::move(led)), stopped_(std::move(stopped)), scope_(shard) {}
+  // Called on the shard.
+  struct Callbacks {
+    std::function<void(BrokerId, OrderAnswer)> led;
+    std::function<void(BrokerId, OrderAnswer)> removed;  // StopReplica's answers for replicas to remove
+    std::function<void(BrokerId)> overflown;             // its queue was full, and dropped
+    std::function<void()> superseded;                    // a broker knows a newer controller
+    std::function<void()> idle;                          // idle() became true
+  };
+  Senders(runtime::Shard& shard, BrokerLink& link, SenderOptions options, Callbacks callbacks)
+      : shard_(shard), link_(link), options_(options), tell_(std::move(callbacks)), scope_(shard) {}
 
   void send(std::map<BrokerId, decide::Orders> orders);
   // What waits for the broker is dropped; what is under way ends unheard.
   void drop(BrokerId broker);
   void drop_all();
   bool idle() const { return busy_ == 0; }
-  // Called when idle() becomes true.
-  std::function<void()> on_idle;
+  std::map<BrokerId, std::size_t> waiting() const;
   Task<void> stop();
+
+  static constexpr std::size_t waiting_max = 1000;  // sets of orders that could not be merged
 
  private:
   struct Queue {
     explicit Queue(runtime::Shard& shard) : pause(shard) {}
     std::deque<decide::Orders> waiting;
     runtime::Waiter pause;
+    milliseconds retry{0};
     bool running = false;
     bool ended = false;
   };
-  Task<void> drain(BrokerId broker, std::shared_ptr<Queue> queue);
-  Task<void> lead(BrokerId broker, std::shared_ptr<Queue> queue, LeaderAndIsrOrder order);
-  Task<void> update(BrokerId broker, std::shared_ptr<Queue> queue, UpdateMetadataOrder order);
-  Task<void> halt(BrokerId broker, std::shared_ptr<Queue> queue, StopReplicaOrder order);
+  using QueuePtr = std::shared_ptr<Queue>;
+  Task<void> drain(BrokerId broker, QueuePtr queue);
+  Task<void> lead(BrokerId broker, QueuePtr queue, LeaderAndIsrOrder order);
+  Task<void> update(BrokerId broker, QueuePtr queue, UpdateMetadataOrder order);
+  Task<void> halt(BrokerId broker, QueuePtr queue, StopReplicaOrder order);
   // Whether to try again, after a pause.
-  Task<bool> again(BrokerId broker, std::shared_ptr<Queue> queue, Error error);
+  Task<bool> again(BrokerId broker, QueuePtr queue, std::string_view what, Error error);
+  void rest();
 
   runtime::Shard& shard_;
   BrokerLink& link_;
-  milliseconds retry_;
-  Answered led_;
-  Answered stopped_;
+  SenderOptions options_;
+  Callbacks tell_;
   runtime::Scope scope_;
-  std::map<BrokerId, std::shared_ptr<Queue>> queues_;
-  std::size_t busy_ = 0;
+  std::map<BrokerId, QueuePtr> queues_;
+  std::size_t busy_ = 0;  // queues that are worked off, dropped ones not among them
 };
 
 }  // namespace weir::controller

@@ -19,6 +19,11 @@ bool office_lost(const ZkError& error) {
          (error.code == ZkCode::bad_version || error.code == ZkCode::no_node);
 }
 
+bool fatal(const ZkError& error) {
+  return office_lost(error) || zkclient::ambiguous(error.code) || error.code == ZkCode::session_expired ||
+         error.code == ZkCode::closed;
+}
+
 layout::PartitionState state_of(const cluster::Partition& p) {
   return {p.leader, p.leader_epoch, p.isr, p.controller_epoch, p.leader_recovery_state};
 }
@@ -82,7 +87,8 @@ Task<ZkResult<>> Store::remove_topic(std::string topic) {
   };
   co_await zkclient::pipeline(shard_, partitions->size(), writes_in_flight_max, one);
   if (!result) co_return result;
-  for (auto path : {partitions_path, layout::path_of_topic(topic), layout::path_of_config(layout::topics_type, topic),
+  // While the topic's own node and the mark are there, another controller would go on with this.
+  for (auto path : {partitions_path, layout::path_of_config(layout::topics_type, topic), layout::path_of_topic(topic),
                     layout::path_of_deletion(topic)}) {
     auto done = co_await remove(std::move(path));
     if (!done) co_return done;
@@ -156,12 +162,12 @@ Task<ZkResult<std::vector<TopicRead>>> Store::topics(std::vector<std::string> na
   co_return out;
 }
 
-Task<ZkResult<std::map<PartitionRef, cluster::Partition>>> Store::states(std::vector<PartitionRef> at) {
+Task<ZkResult<std::map<PartitionRef, cluster::Partition>>> Store::states(std::vector<PartitionRef> at, Watch watch) {
   std::map<PartitionRef, cluster::Partition> out;
   ZkResult<> result;
   auto one = [&](std::size_t i) -> Task<void> {
     const auto path = layout::path_of_partition_state(at[i].topic, at[i].partition);
-    auto there = co_await zk_.get(path, Watch{});
+    auto there = co_await zk_.get(path, watch);
     if (!there) {
       if (there.error().code != ZkCode::no_node) result = std::unexpected(there.error());
       co_return;
@@ -181,20 +187,63 @@ Task<ZkResult<std::map<PartitionRef, cluster::Partition>>> Store::states(std::ve
   co_return out;
 }
 
+Task<ZkResult<std::set<std::string>>> Store::assign(Assignments wanted) {
+  std::set<std::string> gone;
+  ZkResult<> result;
+  std::vector<const Assignments::value_type*> topics;
+  for (const auto& entry : wanted) topics.push_back(&entry);
+  auto one = [&](std::size_t i) -> Task<void> {
+    const auto& [topic, partitions] = *topics[i];
+    const auto path = layout::path_of_topic(topic);
+    for (;;) {
+      auto there = co_await zk_.get(path, Watch{});
+      if (!there) {
+        gone.insert(topic);
+        if (there.error().code != ZkCode::no_node) result = std::unexpected(there.error());
+        co_return;
+      }
+      auto content = layout::decode_topic(path, there->data);
+      if (!content) {
+        WEIR_LOG(error, "no replicas are moved: {}", content.error().message);
+        gone.insert(topic);
+        co_return;
+      }
+      const auto before = content->partitions;
+      for (const auto& [id, replicas] : partitions) content->partitions[id] = replicas;
+      if (content->partitions == before) co_return;
+      auto op = Op::set(path, layout::encode(*content), there->stat.version);
+      auto done = co_await write(std::move(op));
+      if (done) co_return;
+      if (!office_lost(done.error()) && done.error().code == ZkCode::bad_version) continue;  // it grew meanwhile
+      gone.insert(topic);
+      if (office_lost(done.error()) || done.error().code != ZkCode::no_node) result = std::unexpected(done.error());
+      co_return;
+    }
+  };
+  co_await zkclient::pipeline(shard_, topics.size(), writes_in_flight_max, one);
+  if (!result) co_return std::unexpected(result.error());
+  co_return gone;
+}
+
 Task<ZkResult<std::vector<PartitionRef>>> Store::isr_changes(std::vector<std::string> names) {
   std::vector<PartitionRef> out;
-  for (const auto& name : names) {
-    const auto path = std::string(layout::isr_change_notification_path) + "/" + name;
+  ZkResult<> result;
+  auto one = [&](std::size_t i) -> Task<void> {
+    const auto path = std::string(layout::isr_change_notification_path) + "/" + names[i];
     auto there = co_await zk_.get(path, Watch{});
-    if (!there && there.error().code == ZkCode::no_node) continue;
-    if (!there) co_return std::unexpected(there.error());
+    if (!there) {
+      if (there.error().code != ZkCode::no_node) result = std::unexpected(there.error());
+      co_return;
+    }
     const auto read = layout::decode_partition_set(path, there->data);
     if (!read) {
       WEIR_LOG(error, "a notification is left out: {}", read.error().message);
-      continue;
+      co_return;
     }
     for (const auto& p : *read) out.push_back({p.topic, p.partition});
-  }
+  };
+  co_await zkclient::pipeline(shard_, names.size(), reads_in_flight_max, one);
+  if (!result) co_return std::unexpected(result.error());
   std::sort(out.begin(), out.end());
   out.erase(std::unique(out.begin(), out.end()), out.end());
   co_return out;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,8 @@ using zkclient::ZkResult;
 
 // The check failed: somebody else is controller now.
 bool office_lost(const zkclient::ZkError& error);
+// The office or the session is lost: there is no going on. Other errors are of one node, and leave the rest alone.
+bool fatal(const zkclient::ZkError& error);
 
 struct TopicRead {
   std::string name;
@@ -46,7 +49,11 @@ class Store {
   // Those that are there and make sense.
   Task<ZkResult<std::vector<TopicRead>>> topics(std::vector<std::string> names, Watch watch);
   // The states of partitions as they are in ZooKeeper, merged into what the image has; those without are left out.
-  Task<ZkResult<std::map<PartitionRef, cluster::Partition>>> states(std::vector<PartitionRef> at);
+  Task<ZkResult<std::map<PartitionRef, cluster::Partition>>> states(std::vector<PartitionRef> at, Watch watch = {});
+  // Which replicas partitions have: written into the nodes of their topics, one write a topic, over what else is there.
+  // Gives the topics that are gone or unreadable.
+  using Assignments = std::map<std::string, std::map<PartitionId, zkwire::layout::ReplicaAssignment>>;
+  Task<ZkResult<std::set<std::string>>> assign(Assignments wanted);
   Task<ZkResult<std::vector<PartitionRef>>> isr_changes(std::vector<std::string> names);
 
   zkclient::Zk& zk() { return zk_; }

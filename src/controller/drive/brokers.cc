@@ -1,0 +1,161 @@
+// Brokers come and go, change, and ask to leave.
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "controller/decide/deletion.h"
+#include "controller/drive/impl.h"
+
+namespace weir::controller {
+
+using decide::Batch;
+
+namespace {
+
+bool contains(const std::vector<BrokerId>& list, BrokerId id) {
+  return std::find(list.begin(), list.end(), id) != list.end();
+}
+
+}  // namespace
+
+void Controller::Impl::know_brokers() {
+  std::vector<std::shared_ptr<const cluster::Broker>> alive;
+  for (const auto& [id, broker] : state.image->brokers()) alive.push_back(broker);
+  told_link = true;
+  link.know_brokers(std::move(alive));
+}
+
+// Also for one whose node changed, and for one whose node could not be read before.
+Task<ZkResult<>> Controller::Impl::brokers_changed() {
+  auto read = co_await store.brokers(self(), self());
+  if (!read) co_return std::unexpected(read.error());
+  std::vector<BrokerId> gone;
+  std::vector<BrokerId> came;
+  bool changed = false;
+  std::map<BrokerId, const cluster::Broker*> now;
+  for (const auto& broker : *read) now[broker.id] = &broker;
+  for (const auto& [id, broker] : state.image->brokers()) {
+    const auto found = now.find(id);
+    // The same id with a later epoch died and came back between two looks.
+    if (found == now.end() || found->second->epoch > broker->epoch) gone.push_back(id);
+  }
+  for (const auto& [id, broker] : now) {
+    const auto* known = state.image->broker(id);
+    if (known == nullptr || broker->epoch > known->epoch) {
+      came.push_back(id);
+    } else if (*known != *broker) {
+      WEIR_LOG(info, "broker {} has other endpoints, rack or features", id.value);
+      changed = true;
+    }
+  }
+  if (gone.empty() && came.empty() && !changed) co_return ZkResult<>();
+
+  Batch batch;
+  batch.tell_brokers();
+  ZkResult<> done;
+  for (const auto id : gone) senders.drop(id);
+  if (!gone.empty()) {
+    cluster::ImageBuilder without(state.image);
+    for (const auto id : gone) without.remove_broker(id);
+    state.image = without.build();
+    done = co_await brokers_gone(gone, batch);
+  }
+  if (!done) co_return done;
+  cluster::ImageBuilder with(state.image);
+  with.set_brokers(std::move(*read));
+  state.image = with.build();
+  know_brokers();
+  if (!came.empty()) done = co_await brokers_came(came, batch);
+  if (!done) co_return done;
+  send(batch);
+  co_return co_await carry_deletions_on();
+}
+
+Task<ZkResult<>> Controller::Impl::brokers_gone(std::vector<BrokerId> ids, Batch& batch) {
+  for (const auto id : ids) {
+    WEIR_LOG(info, "broker {} is gone", id.value);
+    state.shutting_down.erase(id);
+    decide::broker_gone(state, id);
+  }
+  auto led_now = co_await give_leaders(decide::without_leader(state), batch);
+  if (!led_now) co_return led_now;
+  co_return co_await shrink(all_lost(), batch);
+}
+
+std::map<PartitionRef, cluster::Partition> Controller::Impl::tell_all(BrokerId id, Batch& batch) {
+  std::map<PartitionRef, cluster::Partition> changed;
+  batch.tell_everything(id);
+  for (const auto& p : decide::on_broker(state, id)) {
+    const auto& partition = *state.image->partition(p.topic, p.partition);
+    if (contains(partition.offline, id)) {
+      auto next = partition;
+      std::erase(next.offline, id);
+      changed.insert_or_assign(p, std::move(next));
+    }
+    // One that is being added may be made in any directory that works.
+    if (partition.has_state()) batch.lead_and_follow({id}, p, contains(partition.adding, id));
+  }
+  return changed;
+}
+
+Task<ZkResult<>> Controller::Impl::brokers_came(std::vector<BrokerId> ids, Batch& batch) {
+  for (const auto id : ids) {
+    WEIR_LOG(info, "broker {} is there", id.value);
+    decide::broker_back(state, id);
+    put(tell_all(id, batch));
+  }
+  unsettled.insert(state.reassigning.begin(), state.reassigning.end());  // one may have waited for its leader
+  co_return co_await give_leaders(decide::without_leader(state), batch);
+}
+
+Task<ZkResult<>> Controller::Impl::resend(BrokerId broker) {
+  if (!state.image->alive(broker)) co_return ZkResult<>();
+  decide::broker_gone(state, broker);
+  decide::broker_back(state, broker);
+  Batch batch;
+  put(tell_all(broker, batch));
+  send(batch);
+  co_return co_await carry_deletions_on();
+}
+
+Task<ZkResult<>> Controller::Impl::shut_down(Event::Ask& ask) {
+  const auto* broker = state.image->broker(ask.broker);
+  if (broker == nullptr) {
+    ask.left = fail(ErrorCode::BROKER_NOT_AVAILABLE, "the broker is not registered");
+    co_return ZkResult<>();
+  }
+  if (ask.epoch.value >= 0 && ask.epoch < broker->epoch) {
+    ask.left = fail(ErrorCode::STALE_BROKER_EPOCH, "the broker was registered anew since");
+    co_return ZkResult<>();
+  }
+  WEIR_LOG(info, "broker {} is shutting down", ask.broker.value);
+  state.shutting_down.insert(ask.broker);
+  std::vector<PartitionRef> leads;
+  Lost follows;
+  Batch batch;
+  for (auto& p : decide::on_broker(state, ask.broker)) {
+    const auto& partition = *state.image->partition(p.topic, p.partition);
+    if (partition.replicas.size() < 2 || !partition.has_state() || state.image->deleting(p.topic)) continue;
+    if (partition.leader == ask.broker) {
+      leads.push_back(std::move(p));
+    } else {
+      batch.stop(ask.broker, p, false);
+      follows[std::move(p)].insert(ask.broker);
+    }
+  }
+  auto done = co_await elect(std::move(leads), decide::Election::controlled_shutdown, false, batch);
+  if (done) done = co_await shrink(std::move(follows), batch);
+  if (!done) co_return done;
+  send(batch);
+  std::vector<PartitionRef> left;
+  for (auto& p : decide::on_broker(state, ask.broker)) {
+    const auto& partition = *state.image->partition(p.topic, p.partition);
+    if (partition.leader == ask.broker && partition.replicas.size() > 1 && !state.image->deleting(p.topic)) {
+      left.push_back(std::move(p));
+    }
+  }
+  ask.left = std::move(left);
+  co_return ZkResult<>();
+}
+
+}  // namespace weir::controller

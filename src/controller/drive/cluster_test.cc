@@ -1,0 +1,467 @@
+// The controller among many brokers: ISRs that leaders propose, replicas that move, brokers that are slow or come back.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <array>
+
+#include "controller/test_cluster.h"
+
+namespace weir::controller {
+namespace {
+
+void among(std::int32_t count, std::function<Task<void>(World&, Officer&)> body, ControllerOptions options = {}) {
+  story([&](runtime::Shard& shard) -> Task<void> {
+    World world(shard);
+    co_await world.open(count);
+    auto& officer = world.start_officer(101, options);
+    (void)co_await world.settled();
+    co_await body(world, officer);
+    co_await world.close();
+  });
+}
+
+Task<ErrorCode> propose(World& world, Officer& officer, BrokerId from, AlterPartitionItem item) {
+  std::vector<AlterPartitionItem> items{std::move(item)};
+  auto answer = co_await officer.controller->alter_partition(from, world.brokers[from].epoch, std::move(items));
+  co_return answer ? answer->front().error : answer.error().code;
+}
+
+Task<ErrorCode> move(Officer& officer, PartitionRef at, std::optional<Ids> target) {
+  Reassignments wanted{{at, std::move(target)}};
+  auto answer = co_await officer.controller->alter_reassignments(std::move(wanted));
+  if (!answer) co_return answer.error().code;
+  const auto& result = answer->front().result;
+  co_return result ? ErrorCode::NONE : result.error().code;
+}
+
+// --- AlterPartition ---------------------------------------------------------------------------------------------
+
+TEST(AlterPartition, IsWrittenAndEverybodyHears) {
+  among(3, [](World& world, Officer& officer) -> Task<void> {
+    co_await world.create("t", {{p0, {b1, b2, b3}}});
+    std::vector<AlterPartitionItem> items{world.proposal(b1, t0, {b1, b3})};
+    auto answer = co_await officer.controller->alter_partition(b1, world.brokers[b1].epoch, items);
+    EXPECT_EQ(answer->front().error, ErrorCode::NONE);
+    EXPECT_EQ(answer->front().state.isr, (Ids{b1, b3}));
+    EXPECT_EQ(answer->front().state.version, 1);
+    EXPECT_EQ(answer->front().topic_id, officer.controller->image()->topic("t")->id);
+    EXPECT_EQ((co_await world.state("t")).isr, (Ids{b1, b3}));
+    EXPECT_EQ((co_await world.state("t")).leader_epoch, LeaderEpoch{0});
+    (void)co_await world.settled();
+    for (const auto id : {b1, b2, b3}) EXPECT_EQ(world.brokers[id].metadata[t0].isr, (Ids{b1, b3}));
+    // The answer was lost, and it is asked again.
+    auto again = co_await officer.controller->alter_partition(b1, world.brokers[b1].epoch, items);
+    EXPECT_EQ(again->front().error, ErrorCode::NONE);
+    EXPECT_EQ(again->front().state.version, 1);
+    // By its id, as versions from 2 on do.
+    auto by_id = items.front();
+    by_id.at.topic.clear();
+    by_id.topic_id = officer.controller->image()->topic("t")->id;
+    by_id.partition_epoch = 1;
+    by_id.new_isr = {{b1}, {b2}};
+    std::vector<AlterPartitionItem> named{by_id};
+    auto third = co_await officer.controller->alter_partition(b1, world.brokers[b1].epoch, named);
+    EXPECT_EQ(third->front().error, ErrorCode::NONE);
+    EXPECT_EQ(third->front().at, t0);
+  });
+}
+
+TEST(AlterPartition, WhatIsRefused) {
+  among(3, [](World& world, Officer& officer) -> Task<void> {
+    co_await world.create("t", {{p0, {b1, b2}}});
+    const auto good = world.proposal(b1, t0, {b1});
+    const auto with = [&](auto change) {
+      auto item = good;
+      change(item);
+      return item;
+    };
+    using Item = AlterPartitionItem;
+    EXPECT_EQ(co_await propose(world, officer, b1, with([](Item& i) { i.at.topic = "none"; })),
+              ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    EXPECT_EQ(co_await propose(world, officer, b1, with([](Item& i) { i.topic_id.bytes[3] = 7; })),
+              ErrorCode::UNKNOWN_TOPIC_ID);
+    EXPECT_EQ(co_await propose(world, officer, b1, with([](Item& i) { i.at.partition = PartitionId{-1}; })),
+              ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    EXPECT_EQ(co_await propose(world, officer, b1, with([](Item& i) { i.leader_epoch = LeaderEpoch{-1}; })),
+              ErrorCode::FENCED_LEADER_EPOCH);
+    EXPECT_EQ(co_await propose(world, officer, b1, with([](Item& i) { i.leader_epoch = LeaderEpoch{9}; })),
+              ErrorCode::NOT_CONTROLLER);
+    EXPECT_EQ(co_await propose(world, officer, b1, with([](Item& i) { i.partition_epoch = 9; })),
+              ErrorCode::NOT_CONTROLLER);
+    EXPECT_EQ(co_await propose(world, officer, b1, with([](Item& i) { i.partition_epoch = -1; })),
+              ErrorCode::INVALID_UPDATE_VERSION);
+    EXPECT_EQ(co_await propose(world, officer, b2, good), ErrorCode::INVALID_REQUEST);
+    EXPECT_EQ(co_await propose(world, officer, b1, with([](Item& i) { i.new_isr.clear(); })),
+              ErrorCode::INVALID_REQUEST);
+    EXPECT_EQ(co_await propose(world, officer, b1, with([](Item& i) { i.recovery_state = 1; })),
+              ErrorCode::INVALID_REQUEST);
+    EXPECT_EQ(co_await propose(world, officer, b1, with([](Item& i) { i.new_isr = {{b1}, {b3}}; })),
+              ErrorCode::INELIGIBLE_REPLICA);
+    EXPECT_EQ(co_await propose(world, officer, b1, with([](Item& i) { i.new_isr = {{b1}, {BrokerId{9}}}; })),
+              ErrorCode::INELIGIBLE_REPLICA);
+    std::vector<AlterPartitionItem> items{good};
+    auto stale = co_await officer.controller->alter_partition(b1, BrokerEpoch{1}, items);
+    EXPECT_EQ(stale.error().code, ErrorCode::STALE_BROKER_EPOCH);
+    auto nobody = co_await officer.controller->alter_partition(BrokerId{9}, BrokerEpoch{1}, items);
+    EXPECT_EQ(nobody.error().code, ErrorCode::STALE_BROKER_EPOCH);
+    EXPECT_EQ((co_await world.state("t")).isr, (Ids{b1, b2}));
+    EXPECT_EQ(co_await propose(world, officer, b1, good), ErrorCode::NONE);
+    // Of another life of the follower (KIP-903).
+    const auto again = with([](Item& i) {
+      i.partition_epoch = 1;
+      i.new_isr = {{b1}, {b2, BrokerEpoch{1}}};
+    });
+    EXPECT_EQ(co_await propose(world, officer, b1, again), ErrorCode::INELIGIBLE_REPLICA);
+  });
+}
+
+// Leaders of older protocols write the node themselves, and say so a little later.
+TEST(AlterPartition, ADirectWriteOfALeaderIsNotLost) {
+  among(3, [](World& world, Officer& officer) -> Task<void> {
+    co_await world.create("t", {{p0, {b1, b2, b3}}});
+    auto from = world.brokers[b1].roles[t0];
+    auto to = from;
+    to.isr = {b1, b2};
+    auto version = co_await propose_isr(*world.user, t0, from, to);
+    EXPECT_EQ(version.value_or(-1), 1);
+    auto twice = co_await propose_isr(*world.user, t0, from, to);
+    EXPECT_EQ(twice.error().code, ErrorCode::INVALID_UPDATE_VERSION);
+    auto nowhere = co_await propose_isr(*world.user, {"none", p0}, from, to);
+    EXPECT_EQ(nowhere.error().code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    // A leader that did not hear of it proposes.
+    EXPECT_EQ(co_await propose(world, officer, b1, world.proposal(b1, t0, {b1, b3})),
+              ErrorCode::INVALID_UPDATE_VERSION);
+    std::vector<PartitionRef> changed{t0};
+    EXPECT_TRUE((co_await announce_isr_changes(*world.user, changed)).has_value());
+    (void)co_await world.settled();
+    EXPECT_EQ(world.brokers[b3].metadata[t0].isr, (Ids{b1, b2}));
+    EXPECT_TRUE((co_await world.user->children("/isr_change_notification"))->empty());
+    // And an election starts from what is there, not from what was heard.
+    to.isr = {b1, b3};
+    from.version = 1;
+    EXPECT_EQ((co_await propose_isr(*world.user, t0, from, to)).value_or(-1), 2);
+    co_await world.kill_broker(b1);
+    (void)co_await world.settled();
+    EXPECT_EQ((co_await world.state("t")).leader, b3);
+    EXPECT_EQ((co_await world.state("t")).isr, Ids{b3});
+  });
+}
+
+// --- reassignment -----------------------------------------------------------------------------------------------
+
+TEST(Moves, StepByStep) {
+  among(4, [](World& world, Officer& officer) -> Task<void> {
+    co_await world.create("t", {{p0, {b1, b2}}, {p1, {b1, b2}}});
+    EXPECT_EQ(co_await move(officer, t0, Ids{b3, b4}), ErrorCode::NONE);
+    EXPECT_EQ(co_await world.replicas("t"), (layout::ReplicaAssignment{{b3, b4, b1, b2}, {b3, b4}, {b1, b2}}));
+    EXPECT_EQ(co_await world.replicas("t", 1), (layout::ReplicaAssignment{{b1, b2}, {}, {}}));
+    (void)co_await world.settled();
+    const auto under_way = co_await world.state("t");
+    EXPECT_EQ(under_way.leader, b1);
+    EXPECT_EQ(under_way.leader_epoch, LeaderEpoch{1});  // so that it takes the new replicas
+    EXPECT_EQ(world.brokers[b1].roles[t0].replicas, (Ids{b3, b4, b1, b2}));
+    EXPECT_EQ(world.brokers[b3].roles[t0].leader, b1);
+    auto list = co_await officer.controller->list_reassignments(std::nullopt);
+    EXPECT_EQ(list->size(), 1U);
+    EXPECT_EQ(list->front().at, t0);
+    EXPECT_EQ(list->front().adding, (Ids{b3, b4}));
+    EXPECT_EQ(list->front().removing, (Ids{b1, b2}));
+    std::vector<PartitionRef> other{t1};
+    EXPECT_TRUE((co_await officer.controller->list_reassignments(other))->empty());
+    EXPECT_EQ(officer.controller->stats().reassigning_partitions, 1U);
+    co_await world.catch_up(t0);
+    (void)co_await world.settled();
+    EXPECT_EQ(co_await world.replicas("t"), (layout::ReplicaAssignment{{b3, b4}, {}, {}}));
+    const auto done = co_await world.state("t");
+    EXPECT_EQ(done.leader, b3);
+    EXPECT_EQ(World::same(done.isr, {b3, b4}), true);
+    EXPECT_FALSE(world.brokers[b1].roles.contains(t0));
+    EXPECT_EQ(officer.controller->stats().reassigning_partitions, 0U);
+    co_await world.verify();
+  });
+}
+
+TEST(Moves, WhatIsRefused) {
+  among(3, [](World& world, Officer& officer) -> Task<void> {
+    co_await world.create("t", {{p0, {b1, b2}}});
+    const auto invalid = ErrorCode::INVALID_REPLICA_ASSIGNMENT;
+    EXPECT_EQ(co_await move(officer, t0, Ids{}), invalid);
+    EXPECT_EQ(co_await move(officer, t0, Ids{b1, b1}), invalid);
+    EXPECT_EQ(co_await move(officer, t0, Ids{b1, BrokerId{-3}}), invalid);
+    EXPECT_EQ(co_await move(officer, t0, Ids{b1, BrokerId{9}}), invalid);
+    EXPECT_EQ(co_await move(officer, t0, std::nullopt), ErrorCode::NO_REASSIGNMENT_IN_PROGRESS);
+    EXPECT_EQ(co_await move(officer, {"none", p0}, Ids{b1}), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+    EXPECT_EQ(co_await world.replicas("t"), (layout::ReplicaAssignment{{b1, b2}, {}, {}}));
+    EXPECT_EQ((co_await world.state("t")).leader_epoch, LeaderEpoch{0});
+  });
+}
+
+// The newcomers are all that is in sync: going back would lose what only they have.
+TEST(Moves, AreNotCalledOffWhenOnlyTheNewcomersAreInSync) {
+  among(3, [](World& world, Officer& officer) -> Task<void> {
+    co_await world.create("t", {{p0, {b1}}});
+    EXPECT_EQ(co_await move(officer, t0, Ids{b2, b3}), ErrorCode::NONE);
+    (void)co_await world.settled();
+    auto item = world.proposal(b1, t0, {b1, b2});
+    EXPECT_EQ(co_await propose(world, officer, b1, item), ErrorCode::NONE);
+    co_await world.kill_broker(b1);
+    (void)co_await world.settled();
+    EXPECT_EQ((co_await world.state("t")).isr, Ids{b2});
+    EXPECT_EQ(co_await move(officer, t0, std::nullopt), ErrorCode::INVALID_REPLICA_ASSIGNMENT);
+    EXPECT_EQ((co_await world.state("t")).leader, b2);
+  });
+}
+
+TEST(Moves, GarbageInTheNodeIsNamedAndLeavesTheRestAlone) {
+  among(3, [](World& world, Officer& officer) -> Task<void> {
+    co_await world.create("t", {{p0, {b1, b2}}, {p1, {b2, b1}}});
+    (void)co_await world.user->create("/admin/reassign_partitions", R"({"version":1,"partit)");
+    (void)co_await world.settled();
+    EXPECT_TRUE(officer.controller->active());
+    EXPECT_TRUE(co_await world.there("/admin/reassign_partitions"));
+    (void)co_await world.user->remove("/admin/reassign_partitions");
+    (void)co_await world.settled();
+    // Some of it makes sense.
+    std::map<layout::TopicPartition, Ids> target{
+        {{"t", p0}, {b2, b1}}, {{"t", p1}, {b1, b1}}, {{"none", p0}, {b1}}, {{"t", PartitionId{9}}, {b1}}};
+    (void)co_await world.user->create("/admin/reassign_partitions", layout::encode_reassignment(target));
+    (void)co_await world.settled();
+    EXPECT_FALSE(co_await world.there("/admin/reassign_partitions"));
+    EXPECT_EQ((co_await world.replicas("t")).replicas, (Ids{b2, b1}));
+    EXPECT_EQ((co_await world.replicas("t", 1)).replicas, (Ids{b2, b1}));
+    // A broker that is not there is waited for.
+    (void)co_await world.user->create("/admin/reassign_partitions",
+                                      layout::encode_reassignment({{{"t", p0}, {b4, b1}}}));
+    (void)co_await world.settled();
+    EXPECT_EQ((co_await world.replicas("t")).adding, Ids{b4});
+    EXPECT_TRUE(co_await world.there("/admin/reassign_partitions"));
+    co_await world.start_broker(b4);
+    co_await world.catch_up(t0);
+    (void)co_await world.settled();
+    EXPECT_EQ((co_await world.replicas("t")), (layout::ReplicaAssignment{{b4, b1}, {}, {}}));
+    EXPECT_FALSE(co_await world.there("/admin/reassign_partitions"));
+    co_await world.verify();
+  });
+}
+
+// CreatePartitions of another broker at the same moment.
+TEST(Moves, AndGrowthDoNotUndoEachOther) {
+  among(4, [](World& world, Officer& officer) -> Task<void> {
+    co_await world.create("t", {{p0, {b1, b2}}});
+    auto there = co_await world.user->get("/brokers/topics/t");
+    auto content = *layout::decode_topic("/t", there->data);
+    content.partitions[p1].replicas = {b3};
+    (void)co_await world.user->set("/brokers/topics/t", layout::encode(content));
+    EXPECT_EQ(co_await move(officer, t0, Ids{b3, b4}), ErrorCode::NONE);
+    (void)co_await world.settled();
+    EXPECT_EQ((co_await world.state("t", 1)).leader, b3);
+    EXPECT_EQ((co_await world.replicas("t", 1)).replicas, Ids{b3});
+    EXPECT_EQ((co_await world.replicas("t")).adding, (Ids{b3, b4}));
+  });
+}
+
+// Protocols before 2.7: the leader's own write of the ISR ends it.
+TEST(Moves, EndByALeadersOwnWrite) {
+  ControllerOptions old;
+  set_protocol_version(old, "2.4-IV1");
+  among(
+      3,
+      [](World& world, Officer& officer) -> Task<void> {
+        co_await world.create("t", {{p0, {b1, b2}}});
+        EXPECT_TRUE(officer.controller->image()->topic("t") != nullptr);
+        EXPECT_EQ(co_await move(officer, t0, Ids{b1, b3}), ErrorCode::NONE);
+        (void)co_await world.settled();
+        auto from = world.brokers[b1].roles[t0];
+        auto to = from;
+        to.isr = {b1, b2, b3};
+        EXPECT_TRUE((co_await propose_isr(*world.user, t0, from, to)).has_value());
+        (void)co_await world.settled();
+        EXPECT_EQ((co_await world.replicas("t")), (layout::ReplicaAssignment{{b1, b3}, {}, {}}));
+        co_await world.verify();
+      },
+      old);
+}
+
+// --- brokers ----------------------------------------------------------------------------------------------------
+
+// As followers they would hold back what is acknowledged by all, until the leaders notice.
+TEST(Office, ANewControllerTakesTheDeadOutOfTheIsrs) {
+  story([](runtime::Shard& shard) -> Task<void> {
+    World world(shard);
+    co_await world.open(3);
+    auto& first = world.start_officer(101);
+    (void)co_await world.settled();
+    co_await world.create("t", {{p0, {b1, b2, b3}}, {p1, {b2, b1, b3}}});
+    first.die(Officer::Dies::before);
+    co_await world.kill_broker(b2);
+    world.start_officer(102);
+    (void)co_await world.settled();
+    EXPECT_EQ((co_await world.state("t", 0)).isr, (Ids{b1, b3}));
+    EXPECT_EQ((co_await world.state("t", 1)).isr, (Ids{b1, b3}));
+    EXPECT_EQ((co_await world.state("t", 1)).leader, b1);
+    co_await world.verify();
+    co_await world.close();
+  });
+}
+
+TEST(Brokers, ChangedEndpointsAndHalfWrittenRegistrations) {
+  among(2, [](World& world, Officer& officer) -> Task<void> {
+    co_await world.create("t", {{p0, {b1, b2}}});
+    layout::BrokerRegistration r;
+    r.endpoints = {{"PLAINTEXT", "PLAINTEXT", "elsewhere", 9999}};
+    r.rack = "a";
+    EXPECT_TRUE((co_await update_registration(*world.sessions[b2], b2, r)).has_value());
+    (void)co_await world.settled();
+    EXPECT_EQ(officer.controller->image()->broker(b2)->endpoints.front().host, "elsewhere");
+    EXPECT_EQ(officer.controller->image()->broker(b2)->rack, "a");
+    (void)co_await world.user->create("/brokers/ids/7", "{\"version\":5,");
+    (void)co_await world.settled();
+    EXPECT_FALSE(officer.controller->image()->alive(BrokerId{7}));
+    world.brokers[BrokerId{7}].alive = true;
+    auto stat = co_await world.user->set("/brokers/ids/7", layout::encode(r));
+    world.brokers[BrokerId{7}].epoch = BrokerEpoch{stat->czxid};
+    (void)co_await world.settled();
+    EXPECT_TRUE(officer.controller->image()->alive(BrokerId{7}));
+    EXPECT_EQ(world.brokers[BrokerId{7}].metadata.size(), 1U);
+  });
+}
+
+TEST(Topics, WhatWasHalfWrittenIsTakenWhenItIsWhole) {
+  among(2, [](World& world, Officer& officer) -> Task<void> {
+    (void)co_await world.user->create("/brokers/topics/half", "{\"version\":1,");
+    (void)co_await world.user->create("/brokers/topics/bad", "[]");
+    (void)co_await world.settled();
+    EXPECT_EQ(officer.controller->image()->topic("half"), nullptr);
+    (void)co_await world.user->set("/brokers/topics/half", R"({"version":1,"partitions":{"0":[1]}})");
+    (void)co_await world.settled();
+    EXPECT_EQ((co_await world.state("half")).leader, b1);
+    // What nobody can read can still be deleted.
+    (void)co_await world.user->create("/admin/delete_topics/bad", "");
+    (void)co_await world.settled();
+    EXPECT_FALSE(co_await world.there("/brokers/topics/bad"));
+    EXPECT_FALSE(co_await world.there("/admin/delete_topics/bad"));
+    co_await world.verify();
+  });
+}
+
+TEST(Brokers, OneThatIsSlowIsToldTheLastStateOfAll) {
+  among(2, [](World& world, Officer& officer) -> Task<void> {
+    co_await world.create("t", {{p0, {b1, b2}}});
+    world.brokers[b2].answers = false;
+    // What is told while it does not answer.
+    for (int i = 0; i < 50; ++i) {
+      const Ids isr = i % 2 == 0 ? Ids{b1} : Ids{b1, b2};
+      auto item = world.proposal(b1, t0, isr);
+      std::vector<AlterPartitionItem> items{item};
+      auto answer = co_await officer.controller->alter_partition(b1, world.brokers[b1].epoch, items);
+      EXPECT_EQ(answer->front().error, ErrorCode::NONE);
+      world.brokers[b1].roles[t0].version = answer->front().state.version;
+    }
+    EXPECT_LE(officer.controller->stats().orders_waiting_of[b2], 2U);  // one under way, one that has all the others
+    const auto before = world.brokers.orders;
+    world.brokers[b2].answers = true;
+    (void)co_await world.settled();
+    EXPECT_LE(world.brokers.orders - before, 4);
+    EXPECT_EQ(world.brokers[b2].metadata[t0].isr, (Ids{b1, b2}));
+    EXPECT_EQ(world.brokers[b2].metadata[t0].version, 50);
+  });
+}
+
+// --- balance, counts --------------------------------------------------------------------------------------------
+
+TEST(Balance, LeadersGoBackByThemselves) {
+  ControllerOptions options;
+  options.rebalance_first = 1ms;
+  options.rebalance_check = 1ms;
+  among(
+      3,
+      [](World& world, Officer& officer) -> Task<void> {
+        co_await world.create("t", {{p0, {b1, b2}}, {p1, {b2, b3}}});
+        co_await world.kill_broker(b1);
+        (void)co_await world.settled();
+        EXPECT_EQ((co_await world.state("t")).leader, b2);
+        EXPECT_EQ(officer.controller->stats().preferred_imbalance, 1U);
+        co_await world.start_broker(b1);
+        // It may lead as soon as it is in sync.
+        for (;;) {
+          (void)co_await world.settled();
+          if (co_await propose(world, officer, b2, world.proposal(b2, t0, {b1, b2})) == ErrorCode::NONE) break;
+        }
+        while ((co_await world.state("t")).leader != b1) co_await runtime::sleep(world.shard, 1ms);
+        (void)co_await world.settled();
+        EXPECT_EQ(officer.controller->stats().preferred_imbalance, 0U);
+      },
+      options);
+}
+
+TEST(Stats, SayWhatIsThere) {
+  among(3, [](World& world, Officer& officer) -> Task<void> {
+    co_await world.create("t", {{p0, {b1, b2}}, {p1, {b2, b1}}});
+    auto stats = officer.controller->stats();
+    EXPECT_TRUE(stats.active);
+    EXPECT_EQ(stats.controller, BrokerId{101});
+    EXPECT_EQ(stats.brokers, 3U);
+    EXPECT_EQ(stats.topics, 1U);
+    EXPECT_EQ(stats.partitions, 2U);
+    EXPECT_EQ(stats.offline_partitions, 0U);
+    EXPECT_EQ(stats.elections, 0U);
+    EXPECT_GT(stats.events, 0U);
+    EXPECT_GE(stats.times["TopicChange"].count, 1U);
+    co_await world.kill_broker(b1);
+    co_await world.kill_broker(b2);
+    (void)co_await world.settled();
+    std::vector<std::string> names{"t"};
+    stats = officer.controller->stats();
+    EXPECT_EQ(stats.offline_partitions, 2U);
+    EXPECT_GE(stats.times["LeaderElection"].count, 1U);
+    (void)co_await world.admin->delete_topics(names);
+    (void)co_await world.settled();
+    stats = officer.controller->stats();
+    EXPECT_EQ(stats.topics_to_delete, 1U);
+    EXPECT_EQ(stats.topics_ineligible_to_delete, 1U);
+    EXPECT_EQ(stats.replicas_to_delete, 4U);
+    EXPECT_EQ(stats.replicas_ineligible_to_delete, 4U);
+  });
+}
+
+TEST(Options, FollowTheProtocolsVersion) {
+  const auto of = [](std::string_view version) {
+    ControllerOptions options;
+    set_protocol_version(options, version);
+    return fmt::format("{}{}{}{}", options.topic_ids, options.feature_version, options.leader_recovery,
+                       options.alter_partition);
+  };
+  EXPECT_EQ(of("2.2"), "false0falsefalse");
+  EXPECT_EQ(of("2.7-IV0"), "false1falsefalse");
+  EXPECT_EQ(of("2.7"), "false1falsetrue");
+  EXPECT_EQ(of("2.8-IV1"), "true1falsetrue");
+  EXPECT_EQ(of("3.2"), "true1truetrue");
+  EXPECT_EQ(of("3.9.1"), "true2truetrue");
+  EXPECT_EQ(of("none"), "true2truetrue");
+}
+
+// --- size -------------------------------------------------------------------------------------------------------
+
+// One write a partition that changes, one round of orders a broker.
+TEST(Size, ABrokersLossIsOneWriteAPartition) {
+  among(3, [](World& world, Officer& officer) -> Task<void> {
+    constexpr std::int32_t count = 3000;
+    Assignment assignment;
+    const std::array<Ids, 3> turns{Ids{b1, b2, b3}, Ids{b2, b3, b1}, Ids{b3, b1, b2}};
+    for (std::int32_t i = 0; i < count; ++i) assignment[PartitionId{i}] = turns[static_cast<std::size_t>(i % 3)];
+    co_await world.create("t", assignment);
+    EXPECT_EQ(officer.controller->image()->partition_count(), 3000U);
+    const auto before = world.tree->operations();
+    const auto orders = world.brokers.orders;
+    co_await world.kill_broker(b1);
+    (void)co_await world.settled();
+    const auto after = world.tree->operations();
+    EXPECT_EQ(after.at("multi") - before.at("multi"), 3000U);
+    EXPECT_LE(after.at("get") - before.at("get"), 10U);
+    EXPECT_LE(world.brokers.orders - orders, 8);
+    for (const auto& [at, role] : world.brokers[b2].roles) EXPECT_NE(role.leader, b1);
+  });
+}
+
+}  // namespace
+}  // namespace weir::controller

@@ -1,0 +1,129 @@
+// The election for /controller, and how the office is given up.
+#include <utility>
+
+#include "base/log.h"
+#include "controller/drive/impl.h"
+
+namespace weir::controller {
+
+namespace layout = zkwire::layout;
+using zkclient::CreateMode;
+using zkclient::Op;
+using zkclient::ZkCode;
+using zkclient::ZkError;
+using Kind = Event::Kind;
+
+namespace {
+
+constexpr milliseconds failed_load_pause{1000};
+
+}  // namespace
+
+// What an event's work could not do. The office may be lost by it.
+Task<void> Controller::Impl::failed(ZkError error, Kind during) {
+  // The session's events follow, or nothing does.
+  if (error.code == ZkCode::closed || error.code == ZkCode::session_expired || expired) co_return;
+  if (stopping || zk.state() == zkclient::State::closed) co_return;
+  if (office_lost(error)) {
+    WEIR_LOG(warn, "broker {} finds another controller in office", options.broker.value);
+    resign();
+    push({Kind::look_for_controller});
+    co_return;
+  }
+  WEIR_LOG(error, "the controller could not finish its work ({}): {}", static_cast<int>(during), error.text());
+  if (during != Kind::look_for_controller && during != Kind::new_session) co_return;
+  // Half in office is worse than out of it: give it up, and try again (or let another).
+  if (state.epoch_version >= 0) (void)co_await store.remove(std::string(layout::controller_path));
+  resign();
+  co_await runtime::sleep(shard, failed_load_pause);
+  push({Kind::look_for_controller});
+}
+
+// --- the election -----------------------------------------------------------------------------------------------
+
+void Controller::Impl::resign() {
+  active = false;
+  controller = no_broker;
+  senders.drop_all();
+  unsettled.clear();
+  state = decide::State{};
+  state.self = options.broker;
+  state.leader_recovery = options.leader_recovery;
+  if (std::exchange(told_link, false)) link.know_brokers({});
+}
+
+Task<ZkResult<>> Controller::Impl::look_for_controller() {
+  const std::string path(layout::controller_path);
+  for (;;) {
+    auto watched = co_await zk.exists(path, self());
+    if (!watched) co_return std::unexpected(watched.error());
+    if (*watched) {
+      auto there = co_await zk.get(path, Watch{});
+      if (!there && there.error().code == ZkCode::no_node) continue;
+      if (!there) co_return std::unexpected(there.error());
+      const bool ours = there->stat.ephemeral_owner == zk.session_id();
+      if (ours && in_office()) co_return ZkResult<>();
+      if (in_office()) resign();
+      const auto read = layout::decode_controller(path, there->data);
+      if (!read) WEIR_LOG(error, "nobody knows who is controller: {}", read.error().message);
+      if (!ours) {
+        controller = read ? read->broker : no_broker;
+        co_return ZkResult<>();
+      }
+      // Of our session, but not of this office: left over from one that failed.
+      auto removed = co_await zk.remove(path, there->stat.version);
+      if (!removed && removed.error().code != ZkCode::no_node) co_return std::unexpected(removed.error());
+      continue;
+    }
+    if (in_office()) resign();  // somebody removed it
+    auto taken = co_await take_office();
+    if (!taken) co_return std::unexpected(taken.error());
+    if (*taken) break;
+  }
+  auto loaded = co_await load();
+  if (!loaded) co_return loaded;
+  active = true;
+  rebalance_at = shard.clock().mono() + options.rebalance_first;
+  tick.wake();
+  WEIR_LOG(info, "broker {} is controller, epoch {}: {} brokers, {} topics, {} partitions", options.broker.value,
+           state.epoch.value, state.image->brokers().size(), state.image->topic_count(),
+           state.image->partition_count());
+  co_return ZkResult<>();
+}
+
+// /controller and the next /controller_epoch in one step; false when another was faster.
+Task<ZkResult<bool>> Controller::Impl::take_office() {
+  const std::string epoch_path(layout::controller_epoch_path);
+  auto there = co_await zk.get(epoch_path, Watch{});
+  if (!there && there.error().code == ZkCode::no_node) {
+    auto made = co_await zk.create(epoch_path, layout::encode_controller_epoch(ControllerEpoch{0}),
+                                   CreateMode::persistent, zkclient::Acl::open);
+    if (!made && made.error().code != ZkCode::node_exists) co_return std::unexpected(made.error());
+    there = co_await zk.get(epoch_path, Watch{});
+  }
+  if (!there) co_return std::unexpected(there.error());
+  const auto epoch = layout::decode_controller_epoch(epoch_path, there->data);
+  if (!epoch) {
+    WEIR_LOG(error, "no controller can be elected: {}", epoch.error().message);
+    co_return std::unexpected(ZkError{ZkCode::system, epoch_path});
+  }
+  const ControllerEpoch next{epoch->value + 1};
+  const layout::ControllerRegistration us{options.broker, shard.clock().wall().count(), -1};
+  std::vector<Op> ops{Op::create(std::string(layout::controller_path), layout::encode(us), CreateMode::ephemeral),
+                      Op::set(epoch_path, layout::encode_controller_epoch(next), there->stat.version)};
+  auto done = co_await zk.multi(std::move(ops));
+  if (!done) {
+    const auto code = done.error().code;
+    if (code == ZkCode::node_exists || code == ZkCode::bad_version) co_return false;
+    co_return std::unexpected(done.error());
+  }
+  state = decide::State{};
+  state.self = options.broker;
+  state.leader_recovery = options.leader_recovery;
+  state.epoch = next;
+  state.epoch_version = (*done)[1].stat.version;
+  controller = options.broker;
+  co_return true;
+}
+
+}  // namespace weir::controller
