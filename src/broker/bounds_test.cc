@@ -245,6 +245,24 @@ TEST(BrokerBounds, TheBoundItselfIsAllowed) {
   EXPECT_EQ(code(made->results.at(0).error_code), ErrorCode::NONE);
 }
 
+// The bound is the request's, not each topic's.
+TEST(BrokerBounds, ManyTopicsOfOneRequestShareTheBound) {
+  Running r;
+  protocol::CreateTopicsRequest create;
+  create.validate_only = true;
+  for (const std::string_view name : {"a", "b", "c"}) {
+    auto& topic = create.topics.emplace_back();
+    topic.name = name;
+    topic.num_partitions = name == "b" ? partitions_in_a_call_max - 1 : 1;
+    topic.replication_factor = 1;
+  }
+  const auto created = r.client->call<protocol::CreateTopicsResponse>(7, create);
+  ASSERT_TRUE(created);
+  EXPECT_EQ(code(created->topics.at(0).error_code), ErrorCode::NONE);
+  EXPECT_EQ(code(created->topics.at(1).error_code), ErrorCode::NONE);
+  EXPECT_EQ(code(created->topics.at(2).error_code), ErrorCode::INVALID_PARTITIONS);
+}
+
 // ---- answers that nobody takes
 
 TEST(BrokerBounds, AnswersThatAClientDoesNotReadAreBounded) {

@@ -59,6 +59,16 @@ Task<bool> is_controller(Node& node) {
   co_return node.controller->active();
 }
 
+Result<> PartitionRoom::take(std::int64_t more) {
+  if (more > left_) {
+    return fail(ErrorCode::INVALID_PARTITIONS,
+                fmt::format("{} partitions more are more than one request may make: {} of {} are left", more, left_,
+                            partitions_in_a_call_max));
+  }
+  left_ -= std::max<std::int64_t>(more, 0);
+  return {};
+}
+
 bool has_leaders(const cluster::Image& image, std::string_view topic) {
   const auto found = image.topic(topic);
   if (!found || found->partitions.size() == 0) return false;

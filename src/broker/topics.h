@@ -15,6 +15,15 @@ using runtime::Task;
 // More partitions are not made by one request (Kafka's own limit with KRaft): each takes memory before it exists.
 inline constexpr std::int32_t partitions_in_a_call_max = 10'000;
 
+// How many more a request may make: INVALID_PARTITIONS for a topic whose `more` go beyond it, and it makes none.
+class PartitionRoom {
+ public:
+  Result<> take(std::int64_t more);
+
+ private:
+  std::int64_t left_ = partitions_in_a_call_max;
+};
+
 // Whether every partition of the topic has a leader in this image.
 bool has_leaders(const cluster::Image& image, std::string_view topic);
 

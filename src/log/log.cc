@@ -606,6 +606,11 @@ bool Log::flush_due(TimestampMs now) const {
 
 Result<> Log::close(TimestampMs now) {
   if (auto fine = usable(); !fine) return fine;
+  if (segments_.size() == 1 && active().size() == 0 && unsynced_files_.empty()) {
+    // Nothing was written since it was made or emptied: there is nothing to bring to the disk.
+    abandon();
+    return {};
+  }
   if (auto done = active().close(cache_); !done) return storage_error(done.error());
   if (auto done = write_snapshot(log_end_); !done) return done;
   for (auto suffix : {index_suffix, time_index_suffix}) unsynced_files_[active().path(suffix)] = ++changes_;

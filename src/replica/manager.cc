@@ -18,6 +18,7 @@ log::TopicPartition log_name(const TopicPartition& tp) { return {tp.topic, tp.pa
 // So many partitions are made, or change their roles, before a shard looks after others.
 constexpr std::size_t logs_at_once = 256;
 constexpr std::size_t roles_at_once = 64;
+constexpr std::size_t follow_at_once = 1024;
 
 }  // namespace
 
@@ -335,8 +336,10 @@ Task<void> ReplicaManager::apply_part(Part& part, const std::vector<Change>& cha
     results[i] = check_topic_id(*partition, change.topic_id);
     if (results[i]) results[i] = partition->become(change.leadership);
     if (results[i]) follow(part, partition, updates);
-    if (++done % roles_at_once == 0) {
-      send(std::exchange(updates, FetcherUpdates(parts_.size())));
+    ++done;
+    // In large pieces: each makes a fetcher give up what it waits for.
+    if (done % follow_at_once == 0) send(std::exchange(updates, FetcherUpdates(parts_.size())));
+    if (done % roles_at_once == 0) {
       co_await runtime::sleep(part.shard, nanoseconds(0));
     }
   }
@@ -754,6 +757,41 @@ Task<void> ReplicaManager::resign() {
   }
 }
 
+Task<void> ReplicaManager::close_directory(log::Directory& directory, std::vector<std::shared_ptr<Partition>> all) {
+  constexpr std::size_t share = 16;
+  std::vector<log::Directory::Marks> marks;
+  bool clean = true;
+  auto close = [&](std::size_t from) -> Task<void> {
+    std::vector<log::Directory::Marks> mine;
+    auto work = [&] {
+      bool good = true;
+      for (auto i = from; i < std::min(all.size(), from + share); ++i) {
+        if (auto done = all[i]->log().close(now()); !done) {
+          WEIR_LOG(error, "{}: cannot close the log: {}", all[i]->id().text(), done.error().message);
+          good = false;
+          continue;
+        }
+        mine.push_back(log::Directory::marks(all[i]->log()));
+      }
+      return good;
+    };
+    const bool good = co_await pool_.run(std::move(work));
+    clean = clean && good;
+    marks.insert(marks.end(), std::make_move_iterator(mine.begin()), std::make_move_iterator(mine.end()));
+  };
+  runtime::Scope closing(*runtime::Shard::current());
+  for (std::size_t from = 0; from < all.size(); from += share) closing.spawn(close(from));
+  co_await closing.stop();
+  if (!clean) {
+    WEIR_LOG(warn, "{} is not marked as cleanly stopped: it will be recovered at the next start", directory.path());
+    co_return;
+  }
+  auto mark = [&directory, &marks] { return directory.close(marks); };
+  if (auto done = co_await pool_.run(std::move(mark)); !done) {
+    WEIR_LOG(error, "cannot mark {} as cleanly stopped: {}", directory.path(), done.error().message);
+  }
+}
+
 Task<void> ReplicaManager::stop() {
   for (auto& part : parts_) {
     auto work = [&part]() -> Task<void> { return part->fetchers ? part->fetchers->stop() : nothing(); };
@@ -776,30 +814,8 @@ Task<void> ReplicaManager::stop() {
     };
     co_await call(part->shard, std::move(work));
   }
-  // No shard touches the logs any more: they are closed in the pool.
-  for (std::size_t i = 0; i < directories_.size(); ++i) {
-    auto close = [this, i, &all] {
-      std::vector<log::Directory::Marks> marks;
-      bool clean = true;
-      for (auto& partition : all[i]) {
-        if (auto done = partition->log().close(now()); !done) {
-          WEIR_LOG(error, "{}: cannot close the log: {}", partition->id().text(), done.error().message);
-          clean = false;
-          continue;
-        }
-        marks.push_back(log::Directory::marks(partition->log()));
-      }
-      if (!clean) {
-        WEIR_LOG(warn, "{} is not marked as cleanly stopped: it will be recovered at the next start",
-                 directories_[i]->path());
-        return;
-      }
-      if (auto done = directories_[i]->close(marks); !done) {
-        WEIR_LOG(error, "cannot mark {} as cleanly stopped: {}", directories_[i]->path(), done.error().message);
-      }
-    };
-    co_await pool_.run(std::move(close));
-  }
+  // No shard touches the logs any more: they are closed in the pool, side by side, for each waits for the disk.
+  for (std::size_t i = 0; i < directories_.size(); ++i) co_await close_directory(*directories_[i], std::move(all[i]));
   for (auto& part : parts_) {
     auto clear = [&part] { part->partitions.clear(); };
     co_await call(part->shard, std::move(clear));

@@ -227,6 +227,7 @@ class ReplicaManager {
   runtime::Task<Result<>> checkpoint_now();
   runtime::Task<void> run_removals(Part& part, bool all);
   runtime::Task<void> close_part(Part& part);
+  runtime::Task<void> close_directory(log::Directory& directory, std::vector<std::shared_ptr<Partition>> all);
   TimestampMs now() { return clock_.wall().count(); }
 
   std::vector<runtime::Shard*> shards_;

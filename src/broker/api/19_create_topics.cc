@@ -23,11 +23,6 @@ Result<controller::NewTopic> wanted(const protocol::CreateTopicsRequest::Creatab
   topic.name = std::string(from.name);
   topic.partitions = from.num_partitions;
   topic.replication_factor = from.replication_factor;
-  if (topic.partitions > partitions_in_a_call_max) {
-    return fail(ErrorCode::INVALID_PARTITIONS,
-                fmt::format("{} partitions are more than the {} that one request may make", topic.partitions,
-                            partitions_in_a_call_max));
-  }
   for (const auto& assignment : from.assignments) {
     auto& brokers = topic.assignment[PartitionId{assignment.partition_index}];
     for (const auto id : assignment.broker_ids) brokers.push_back(BrokerId{id});
@@ -67,8 +62,15 @@ Task<Response> create_topics(Request& request) {
   std::vector<controller::NewTopic> topics;
   std::vector<cluster::ConfigMap> configs;
   std::vector<std::optional<Error>> refused(in.topics.size());
+  PartitionRoom room;
   for (std::size_t i = 0; i < in.topics.size(); ++i) {
     auto topic = wanted(in.topics[i]);
+    if (topic) {
+      const auto given = std::max<std::int64_t>(topic->partitions, static_cast<std::int64_t>(topic->assignment.size()));
+      if (auto fits = room.take(given > 0 ? given : node.config()->config.num_partitions); !fits) {
+        topic = std::unexpected(fits.error());
+      }
+    }
     if (!topic) {
       refused[i] = topic.error();
       continue;

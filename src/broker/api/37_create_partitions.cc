@@ -36,14 +36,13 @@ Task<Response> create_partitions(Request& request) {
   const auto image = node.image();
   std::vector<std::size_t> places;  // of the topics that are not refused here
   std::vector<Result<>> results(in.topics.size());
+  PartitionRoom room;
   for (std::size_t i = 0; i < in.topics.size(); ++i) {
     const auto& from = in.topics[i];
     const auto now = image->topic(from.name);
     const auto has = now ? static_cast<std::int64_t>(now->partitions.size()) : 0;
-    if (from.count - has > partitions_in_a_call_max) {
-      results[i] = fail(ErrorCode::INVALID_PARTITIONS, fmt::format("{} more partitions are more than the {} that one "
-                                                                   "request may make",
-                                                                   from.count - has, partitions_in_a_call_max));
+    if (auto fits = room.take(from.count - has); !fits) {
+      results[i] = fits;
       continue;
     }
     places.push_back(i);
