@@ -123,28 +123,29 @@ class Namespaces:
 
     def cut_one_way(self, a, b):
         """What a sends does not reach b; what b sends reaches a."""
-        self._drop("from", self.nodes[a], "to", self.nodes[b])
+        self._drop("10", "from", self.nodes[a], "to", self.nodes[b])
 
     def cut_off(self, a):
         """Nothing reaches a and nothing leaves it, the test's own clients included: a dead host."""
-        self._drop("from", self.nodes[a])
-        self._drop("to", self.nodes[a])
+        self._drop("11", "from", self.nodes[a])
+        self._drop("12", "to", self.nodes[a])
 
     def _drop(self, *rule):
-        if rule not in self.rules:
-            ip("-n", self.hub, "rule", "add", "pref", "10", *rule, "blackhole")
+        if rule not in self.rules:  # each kind has a place of its own: the kernel takes a wide rule for a narrow one's double
+            ip("-n", self.hub, "rule", "add", "pref", *rule, "blackhole")
             self.rules.add(rule)
+
+    def _undrop(self, rules):
+        for rule in list(rules):
+            ip("-n", self.hub, "rule", "del", "pref", *rule, "blackhole")
+            self.rules.remove(rule)
 
     def mend(self, a):
         """All ways from and to a are there again."""
-        for rule in [r for r in self.rules if self.nodes[a] in r]:
-            ip("-n", self.hub, "rule", "del", "pref", "10", *rule, "blackhole")
-            self.rules.remove(rule)
+        self._undrop([r for r in self.rules if self.nodes[a] in r])
 
     def heal(self):
-        for rule in list(self.rules):
-            ip("-n", self.hub, "rule", "del", "pref", "10", *rule, "blackhole")
-        self.rules.clear()
+        self._undrop(self.rules)
 
     def close(self):
         self._remove()

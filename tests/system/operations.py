@@ -101,7 +101,8 @@ def create_topics(cluster, names, partitions=3, replication=3, **config):
 
 
 def delete_topics(cluster, names):
-    return outcomes(admin(cluster).delete_topics(list(names), operation_timeout=30, request_timeout=40)) if names else {}
+    client = admin(cluster)  # its answers go when it goes
+    return outcomes(client.delete_topics(list(names), operation_timeout=30, request_timeout=40)) if names else {}
 
 
 def wait_absent(cluster, tree, names, seconds=120):

@@ -1,5 +1,6 @@
 """The tests' own tools do what they say."""
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -109,6 +110,11 @@ while True:
                     heard.add(line)
                 return addresses[a] in heard
 
+            def reaches_outside(outside, address):
+                """Whether it says something to itself when the test tells it to."""
+                outside.sendto(b"send " + address.encode(), (address, 7000))
+                return bool(select.select([ends["b"].stdout], [], [], 0.5)[0])
+
             assert reaches("a", "b") and reaches("b", "a")
             network.cut_one_way("a", "b")
             assert not reaches("a", "b") and reaches("b", "a")
@@ -117,7 +123,11 @@ while True:
             network.heal()
             assert reaches("a", "b") and reaches("b", "a")
             network.cut("a", "b")
+            network.cut_off("b")
+            network.cut_off("b")
+            assert not reaches_outside(outside, addresses["b"])
             network.mend("a")
+            network.mend("b")
             assert reaches("a", "b") and reaches("b", "a")
         finally:
             for end in ends.values():
