@@ -238,7 +238,8 @@ class Judge {
     if (value("version") != "0") {
       bad("meta.properties has version " + value("version"), "it belongs to a cluster without ZooKeeper");
     }
-    if (value("cluster.id") != e_.cluster_id) {
+    // Before Kafka 2.3 the file does not name the cluster.
+    if (dir.meta->contains("cluster.id") && value("cluster.id") != e_.cluster_id) {
       bad(fmt::format("it belongs to cluster {}, not to {}", value("cluster.id"), e_.cluster_id),
           "check the directory");
     }

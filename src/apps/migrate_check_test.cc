@@ -71,6 +71,12 @@ TEST(MigrateCheck, NothingStandsInTheWayOfAHealthyBroker) {
   EXPECT_EQ(cli::exit_code(cli::verdict(findings)), 0);
 }
 
+TEST(MigrateCheck, BeforeKafka23ADirectoryDoesNotNameItsCluster) {
+  auto e = healthy();
+  e.log_dirs[0].meta->erase("cluster.id");
+  EXPECT_EQ(cli::verdict(judge(e)), Level::ok);
+}
+
 struct Case {
   const char* name;
   std::function<void(MigrateEvidence&)> change;

@@ -96,7 +96,7 @@ class Supervised {
       auto started = supervisor.start();
       events << (started ? "started" : "failed " + started.error()) << std::endl;
       ControlSocket control(folder.path, [&](const std::string& line, ControlSocket::Answer answer) {
-        const int id = std::atoi(line.c_str() + line.find(' ') + 1);
+        const int id = line.contains(' ') ? std::atoi(line.substr(line.find(' ')).c_str()) : 0;
         if (line.starts_with("restart ")) return supervisor.restart_child("broker", id, std::move(answer));
         if (line.starts_with("down ")) return supervisor.stop_child("broker", id, std::move(answer));
         if (line != "never") answer(std::unexpected("not known: " + line));

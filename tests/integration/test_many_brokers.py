@@ -280,6 +280,23 @@ def test_ctrl_c_stops_all(up):
     assert not any(map(alive, pids))
 
 
+def test_all_end_with_weir_up_when_it_is_killed_and_nobody_waits_for_old_sessions(up):
+    process = up.foreground("--brokers", 3)
+    wait_for(lambda: "Ctrl-C" in process.text(), "it is up", 60)
+    up.create("t", 3, 3)
+    up.produce("t", 100)
+    pids = [broker["pid"] for broker in up.brokers().values()]
+    process.kill()
+    wait_for(lambda: not any(map(alive, pids)), "the brokers go", 60)
+    for n in (1, 2, 3):
+        log = (up.data / f"log/broker-{n}.log").read_text()
+        assert "has stopped cleanly" in log
+        # The coordination service goes at the same time; who could not say goodbye keeps what ends the session later.
+        assert (up.data / f"broker-{n}/data/weir.session").exists() or "without a goodbye" not in log
+    up.up()
+    assert up.all_run() and len(up.consume("t")) == 100
+
+
 def test_a_broker_that_cannot_start_does_not_keep_the_others_from_it(up):
     up.up("--brokers", 3)
     up.create("t", 3, 3)
