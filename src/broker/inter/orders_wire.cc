@@ -12,7 +12,6 @@ namespace weir::broker {
 using config::KafkaVersion;
 using controller::LeaderAndIsrOrder;
 using controller::OrderAnswer;
-using controller::OrderHead;
 using controller::StopReplicaOrder;
 using controller::UpdateMetadataOrder;
 
