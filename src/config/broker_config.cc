@@ -132,6 +132,25 @@ void merge_dynamic(const Properties& layer, bool of_one_broker, Merge& m) {
   }
 }
 
+void read_zookeeper_security(const Read& r, BrokerConfig& c) {
+  r.get("zookeeper.ssl.client.enable", c.zookeeper_ssl_client_enable);
+  r.get("zookeeper.ssl.keystore.location", c.zookeeper_ssl_keystore_location);
+  r.get("zookeeper.ssl.keystore.password", c.zookeeper_ssl_keystore_password);
+  r.get("zookeeper.ssl.keystore.type", c.zookeeper_ssl_keystore_type);
+  r.get("zookeeper.ssl.truststore.location", c.zookeeper_ssl_truststore_location);
+  r.get("zookeeper.ssl.truststore.password", c.zookeeper_ssl_truststore_password);
+  r.get("zookeeper.ssl.truststore.type", c.zookeeper_ssl_truststore_type);
+  c.zookeeper_ssl_protocols = parse_list(r.text("zookeeper.ssl.enabled.protocols"));
+  if (c.zookeeper_ssl_protocols.empty()) c.zookeeper_ssl_protocols = parse_list(r.text("zookeeper.ssl.protocol"));
+  c.zookeeper_ssl_cipher_suites = parse_list(r.text("zookeeper.ssl.cipher.suites"));
+  std::string algorithm;
+  r.get("zookeeper.ssl.endpoint.identification.algorithm", algorithm);
+  c.zookeeper_ssl_verify_hostname = !algorithm.empty();
+  r.get("weir.zookeeper.jaas.config", c.weir_zookeeper_jaas_config);
+  r.get("weir.zookeeper.sasl.username", c.weir_zookeeper_sasl_username);
+  r.get("weir.zookeeper.sasl.password", c.weir_zookeeper_sasl_password);
+}
+
 void read_node(const Read& r, BrokerConfig& c) {
   r.get("broker.id", c.broker_id.value);
   r.get("broker.id.generation.enable", c.broker_id_generation);
@@ -145,6 +164,7 @@ void read_node(const Read& r, BrokerConfig& c) {
   r.get("zookeeper.connection.timeout.ms", c.zookeeper_connection_timeout_ms);
   r.get("zookeeper.max.in.flight.requests", c.zookeeper_max_in_flight_requests);
   r.get("zookeeper.set.acl", c.zookeeper_set_acl);
+  read_zookeeper_security(r, c);
   r.get("auto.leader.rebalance.enable", c.auto_leader_rebalance_enable);
   r.get("leader.imbalance.check.interval.seconds", c.leader_imbalance_check_interval_seconds);
   r.get("leader.imbalance.per.broker.percentage", c.leader_imbalance_per_broker_percentage);

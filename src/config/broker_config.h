@@ -79,6 +79,19 @@ struct BrokerConfig {
   std::int32_t zookeeper_connection_timeout_ms = 18000;
   std::int32_t zookeeper_max_in_flight_requests = 10;
   bool zookeeper_set_acl = false;
+  bool zookeeper_ssl_client_enable = false;
+  std::string zookeeper_ssl_keystore_location;
+  std::string zookeeper_ssl_keystore_password;
+  std::string zookeeper_ssl_keystore_type;
+  std::string zookeeper_ssl_truststore_location;
+  std::string zookeeper_ssl_truststore_password;
+  std::string zookeeper_ssl_truststore_type;
+  std::vector<std::string> zookeeper_ssl_protocols;  // enabled.protocols, or protocol
+  std::vector<std::string> zookeeper_ssl_cipher_suites;
+  bool zookeeper_ssl_verify_hostname = true;  // endpoint.identification.algorithm
+  std::string weir_zookeeper_jaas_config;
+  std::string weir_zookeeper_sasl_username;
+  std::string weir_zookeeper_sasl_password;
 
   // Connections and requests.
   std::int32_t num_network_threads = 3;

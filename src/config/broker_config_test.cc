@@ -199,5 +199,34 @@ TEST(HostPort, Forms) {
   }
 }
 
+TEST(BrokerConfig, AclsInZooKeeperNeedSomebodyWhoMakesThem) {
+  EXPECT_THAT(errors_of({{"zookeeper.set.acl", "true"}}), Contains(HasSubstr("zookeeper.set.acl=true")));
+  EXPECT_THAT(errors_of({{"zookeeper.set.acl", "true"}, {"zookeeper.ssl.client.enable", "true"}}),
+              Contains(HasSubstr("zookeeper.set.acl=true")));
+  EXPECT_THAT(errors_of({{"zookeeper.set.acl", "true"}, {"weir.zookeeper.jaas.config", "/etc/jaas"}}), IsEmpty());
+  EXPECT_THAT(errors_of({{"zookeeper.set.acl", "true"},
+                         {"weir.zookeeper.sasl.username", "kafka"},
+                         {"weir.zookeeper.sasl.password", "secret"}}),
+              IsEmpty());
+  EXPECT_THAT(errors_of({{"zookeeper.set.acl", "true"},
+                         {"zookeeper.ssl.client.enable", "true"},
+                         {"zookeeper.ssl.keystore.location", "/etc/k.p12"}}),
+              IsEmpty());
+  EXPECT_THAT(errors_of({{"weir.zookeeper.sasl.username", "kafka"}}),
+              Contains(HasSubstr("weir.zookeeper.sasl.password")));
+}
+
+TEST(BrokerConfig, TlsToZooKeeperIsKafkas) {
+  auto c = load({}).config;
+  EXPECT_FALSE(c.zookeeper_ssl_client_enable);
+  EXPECT_TRUE(c.zookeeper_ssl_verify_hostname);
+  EXPECT_THAT(c.zookeeper_ssl_protocols, ElementsAre("TLSv1.2"));
+  c = load({{"zookeeper.ssl.enabled.protocols", "TLSv1.2,TLSv1.3"},
+            {"zookeeper.ssl.endpoint.identification.algorithm", ""}})
+          .config;
+  EXPECT_FALSE(c.zookeeper_ssl_verify_hostname);
+  EXPECT_THAT(c.zookeeper_ssl_protocols, ElementsAre("TLSv1.2", "TLSv1.3"));
+}
+
 }  // namespace
 }  // namespace weir::config

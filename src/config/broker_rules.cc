@@ -295,6 +295,21 @@ void check_rules(const Read& r, const BrokerConfig& c, std::vector<std::string>&
   must(c.default_replication_factor >= 1, "default.replication.factor", "at least 1");
   must(c.offset_metadata_max_bytes >= 0, "offset.metadata.max.bytes", "at least 0");
   must(c.zookeeper_session_timeout_ms >= 1, "zookeeper.session.timeout.ms", "at least 1");
+  must(c.weir_zookeeper_jaas_config.empty() || c.weir_zookeeper_sasl_username.empty(), "weir.zookeeper.jaas.config",
+       "left out where weir.zookeeper.sasl.username is set");
+  must(c.weir_zookeeper_sasl_username.empty() || r.is_set("weir.zookeeper.sasl.password"),
+       "weir.zookeeper.sasl.password", "set, as weir.zookeeper.sasl.username is");
+  // Kafka does not start either: nodes would be made for a creator that nobody is.
+  const bool certificate = c.zookeeper_ssl_client_enable && !c.zookeeper_ssl_keystore_location.empty();
+  const bool login = !c.weir_zookeeper_jaas_config.empty() || !c.weir_zookeeper_sasl_username.empty();
+  must(!c.zookeeper_set_acl || certificate || login, "zookeeper.set.acl",
+       "false where ZooKeeper does not know this broker: set weir.zookeeper.jaas.config, or "
+       "weir.zookeeper.sasl.username, or zookeeper.ssl.client.enable with zookeeper.ssl.keystore.location");
+  for (std::string_view key : {"zookeeper.ssl.crl.enable", "zookeeper.ssl.ocsp.enable"}) {
+    if (parse_bool(r.text(key)) == true) {
+      warnings.push_back(fmt::format("{}=true has no effect: revocation is not checked", key));
+    }
+  }
   must(c.inter_broker_protocol < KafkaVersion{4, 0}, "inter.broker.protocol.version",
        "at most 3.9, the last version of Kafka with ZooKeeper");
   must(c.inter_broker_protocol >= KafkaVersion{1, 1}, "inter.broker.protocol.version",

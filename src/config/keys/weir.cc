@@ -17,6 +17,12 @@ constexpr Key rows[] = {
      "Threads for what blocks: flushes, cold reads, directories; 0 to choose from the cores."},
     {"weir.shards", int32, "0", {.min = 0, .max = 1024}, high, read_only, active,
      "Event loops, each a thread with its connections and partitions; 0 for one a core."},
+    {"weir.zookeeper.jaas.config", string, std::nullopt, {}, medium, read_only, active,
+     "A JAAS file as Java's brokers have it; its section Client gives user and password for ZooKeeper (DIGEST-MD5)."},
+    {"weir.zookeeper.sasl.password", password, std::nullopt, {}, medium, read_only, active,
+     "Password of that user."},
+    {"weir.zookeeper.sasl.username", string, std::nullopt, {}, medium, read_only, active,
+     "User for SASL DIGEST-MD5 with ZooKeeper, in place of a JAAS file."},
 };
 // clang-format on
 }  // namespace
