@@ -442,8 +442,8 @@ TEST(Options, FollowTheProtocolsVersion) {
 
 // --- size -------------------------------------------------------------------------------------------------------
 
-// One write a partition that changes, one round of orders a broker.
-TEST(Size, ABrokersLossIsOneWriteAPartition) {
+// Many partitions a write, none of them read again, and one round of orders a broker.
+TEST(Size, ABrokersLossIsAFewWritesAndOrders) {
   among(3, [](World& world, Officer& officer) -> Task<void> {
     constexpr std::int32_t count = 3000;
     Assignment assignment;
@@ -456,7 +456,7 @@ TEST(Size, ABrokersLossIsOneWriteAPartition) {
     co_await world.kill_broker(b1);
     (void)co_await world.settled();
     const auto after = world.tree->operations();
-    EXPECT_EQ(after.at("multi") - before.at("multi"), 3000U);
+    EXPECT_LE(after.at("multi") - before.at("multi"), 3000U / 32 + 3);
     EXPECT_LE(after.at("get") - before.at("get"), 10U);
     EXPECT_LE(world.brokers.orders - orders, 8);
     for (const auto& [at, role] : world.brokers[b2].roles) EXPECT_NE(role.leader, b1);

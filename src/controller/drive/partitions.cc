@@ -15,6 +15,7 @@ using zkclient::ZkError;
 
 namespace {
 
+constexpr std::size_t writes_together_max = 32;
 constexpr int version_conflicts_max = 50;  // a leader that changes its ISR at the same time
 
 }  // namespace
@@ -81,12 +82,14 @@ Task<ZkResult<>> Controller::Impl::create_states(std::vector<PartitionRef> at, d
     const auto content = layout::encode(state_of(wanted));
     const auto state_path = layout::path_of_partition_state(p.topic, p.partition);
     const auto node_path = layout::path_of_partition(p.topic, p.partition);
-    auto both = co_await store.write_both(Op::create(node_path, ""), Op::create(state_path, content));
-    ZkError error = both ? ZkError{} : both.error();
+    std::vector<Op> nodes{Op::create(node_path, ""), Op::create(state_path, content)};
+    auto made = co_await store.write_all(std::move(nodes));
+    bool both = made.has_value();
+    ZkError error = both ? ZkError{} : made.error();
     if (!both && error.code == ZkCode::node_exists && error.path == node_path) {
       // An earlier controller came as far as the partition's node, or further.
       auto alone = co_await store.write(Op::create(state_path, content));
-      if (alone) both = ZkResult<>();
+      if (alone) both = true;
       if (!alone) error = alone.error();
     }
     if (both) {
@@ -149,7 +152,13 @@ Task<ZkResult<std::map<PartitionRef, cluster::Partition>>> Controller::Impl::rew
     }
   }
   ZkResult<> result;
-  auto one = [&](std::size_t i) -> Task<void> {
+  struct Planned {
+    PartitionRef at;
+    cluster::Partition wanted;
+    Op op;
+  };
+  std::vector<Planned> planned;
+  auto plan = [&](std::size_t i) -> Task<void> {
     auto& [p, current] = work[i];
     if (!result) co_return;
     if (current.controller_epoch > state.epoch) {
@@ -160,25 +169,54 @@ Task<ZkResult<std::map<PartitionRef, cluster::Partition>>> Controller::Impl::rew
     auto wanted = co_await make(p, std::move(current));
     if (!wanted) {
       result = std::unexpected(wanted.error());
-      co_return;
+    } else if (*wanted) {
+      auto op =
+          Op::set(layout::path_of_partition_state(p.topic, p.partition), layout::encode(state_of(**wanted)), version);
+      planned.push_back({p, std::move(**wanted), std::move(op)});
     }
-    if (!*wanted) co_return;
-    auto op =
-        Op::set(layout::path_of_partition_state(p.topic, p.partition), layout::encode(state_of(**wanted)), version);
-    auto done = co_await store.write(std::move(op));
-    if (done) {
-      (*wanted)->version = done->stat.version;
-      written.insert_or_assign(p, std::move(**wanted));
-    } else if (fatal(done.error())) {
-      result = std::unexpected(done.error());
-    } else if (done.error().code == ZkCode::bad_version) {
-      stale.push_back(p);  // the leader changed the ISR itself, or this was never read
-    } else if (done.error().code != ZkCode::no_node) {
-      WEIR_LOG(error, "a partition's state is left as it is: {}", done.error().text());
+  };
+  // Many states a multi, for each is a round through the whole service; one by one where that fails.
+  auto group = [&](std::size_t number) -> Task<void> {
+    const auto from = number * writes_together_max;
+    const auto to = std::min(planned.size(), from + writes_together_max);
+    if (!result) co_return;
+    if (to - from > 1) {
+      std::vector<Op> ops;
+      for (auto i = from; i < to; ++i) ops.push_back(planned[i].op);
+      auto done = co_await store.write_all(std::move(ops));
+      if (done) {
+        for (auto i = from; i < to; ++i) {
+          planned[i].wanted.version = (*done)[i - from].stat.version;
+          written.insert_or_assign(planned[i].at, std::move(planned[i].wanted));
+        }
+        co_return;
+      }
+      if (fatal(done.error())) {
+        result = std::unexpected(done.error());
+        co_return;
+      }
+    }
+    for (auto i = from; i < to; ++i) {
+      auto& [p, wanted, op] = planned[i];
+      auto done = co_await store.write(op);
+      if (done) {
+        wanted.version = done->stat.version;
+        written.insert_or_assign(p, std::move(wanted));
+      } else if (fatal(done.error())) {
+        result = std::unexpected(done.error());
+        co_return;
+      } else if (done.error().code == ZkCode::bad_version) {
+        stale.push_back(p);  // the leader changed the ISR itself, or this was never read
+      } else if (done.error().code != ZkCode::no_node) {
+        WEIR_LOG(error, "a partition's state is left as it is: {}", done.error().text());
+      }
     }
   };
   for (int round = 0; round < version_conflicts_max && result; ++round) {
-    co_await zkclient::pipeline(shard, work.size(), writes_in_flight_max, one);
+    planned.clear();
+    co_await zkclient::pipeline(shard, work.size(), reads_in_flight_max, plan);
+    const auto groups = (planned.size() + writes_together_max - 1) / writes_together_max;
+    co_await zkclient::pipeline(shard, groups, writes_in_flight_max, group);
     if (stale.empty() || !result) break;
     auto now = co_await store.states(std::exchange(stale, {}));
     if (!now) co_return std::unexpected(now.error());

@@ -46,14 +46,12 @@ Task<ZkResult<zkclient::OpResult>> Store::write(Op op) {
   co_return std::move((*done)[1]);
 }
 
-Task<ZkResult<>> Store::write_both(Op first, Op second) {
-  std::vector<Op> ops;
-  ops.push_back(Op::check(std::string(layout::controller_epoch_path), state_.epoch_version));
-  ops.push_back(std::move(first));
-  ops.push_back(std::move(second));
+Task<ZkResult<std::vector<zkclient::OpResult>>> Store::write_all(std::vector<Op> ops) {
+  ops.insert(ops.begin(), Op::check(std::string(layout::controller_epoch_path), state_.epoch_version));
   auto done = co_await zk_.multi(std::move(ops));
   if (!done) co_return std::unexpected(done.error());
-  co_return ZkResult<>();
+  done->erase(done->begin());
+  co_return std::move(*done);
 }
 
 Task<ZkResult<>> Store::remove(std::string path) {

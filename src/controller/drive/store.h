@@ -33,8 +33,8 @@ class Store {
 
   // One write and the check of /controller_epoch, as one multi (as Kafka does). Errors of the check have op 0.
   Task<ZkResult<zkclient::OpResult>> write(zkclient::Op op);
-  // The same with two writes, the second below the first.
-  Task<ZkResult<>> write_both(zkclient::Op first, zkclient::Op second);
+  // The same with many writes, all or none; the results in their order.
+  Task<ZkResult<std::vector<zkclient::OpResult>>> write_all(std::vector<zkclient::Op> ops);
   // A missing node is fine.
   Task<ZkResult<>> remove(std::string path);
   // /brokers/topics/T with all below it, /config/topics/T, /admin/delete_topics/T.
