@@ -1,6 +1,9 @@
 #include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -40,10 +43,21 @@ int run_broker(const cli::BrokerOptions& options) {
   metrics::Registry registry;
   config::BrokerLayers layers;
   layers.file = file->file;
-  auto broker = std::make_unique<broker::Broker>(
-      broker::Environment{shards.all(), pool.get(), &runtime::system_files(), &runtime::system_sockets(),
-                          &runtime::system_clock(), &runtime::system_random(), &registry},
-      std::move(layers), std::move(config));
+  broker::Environment environment;
+  environment.shards = shards.all();
+  environment.pool = pool.get();
+  environment.files = &runtime::system_files();
+  environment.sockets = &runtime::system_sockets();
+  environment.clock = &runtime::system_clock();
+  environment.random = &runtime::system_random();
+  environment.metrics = &registry;
+  std::atomic<bool> gave_up{false};
+  environment.failed = [&gave_up](const std::string& why) {
+    WEIR_LOG(error, "{}: this broker stops", why);
+    gave_up = true;
+    ::kill(::getpid(), SIGTERM);
+  };
+  auto broker = std::make_unique<broker::Broker>(std::move(environment), std::move(layers), std::move(config));
 
   std::string failure;
   bool others_stay = true;
@@ -67,6 +81,7 @@ int run_broker(const cli::BrokerOptions& options) {
     fmt::print(stderr, "weir broker: {}\n", failure);
   }
   runtime::block_on(shards[0], [&] { return broker->stop(others_stay); });
+  if (gave_up) failure = "a log directory failed";
   if (failure.empty()) WEIR_LOG(info, "broker {} has stopped cleanly", broker->id().value);
   shards.stop();
   pool.reset();

@@ -126,6 +126,8 @@ struct Broker::Impl {
   Task<void> apply_config_changes();
   Task<void> apply_broker_config();
   void set_throttles();
+  bool give_up(const std::string& path, const std::string& why);
+  Task<void> leave_directory(std::string path);
 
   Environment env;
   Node node;
@@ -157,7 +159,7 @@ struct Broker::Impl {
   runtime::Scope scope;
   std::deque<std::pair<cluster::ConfigKey, cluster::ConfigMap>> config_changes;
   bool applying = false;
-  bool stopping = false;
+  std::atomic<bool> stopping{false};  // written on the control shard
 };
 
 Broker::Impl::Impl(Environment e, config::BrokerLayers layers, config::BrokerConfig config)
@@ -219,6 +221,9 @@ replica::ManagerOptions Broker::Impl::replica_options() {
   options.flush_at_min_isr = config.weir_flush_at_min_isr;
   options.isr_changer = isr_changes.get();
   options.alive = [this](BrokerId id) { return images.latest_anywhere()->alive(id); };
+  if (env.failed) {
+    options.give_up = [this](const std::string& path, const std::string& why) { return give_up(path, why); };
+  }
   options.quota_samples = static_cast<std::size_t>(config.replication_quota_window_num);
   options.quota_sample = seconds(config.replication_quota_window_size_seconds);
   auto& fetch = options.fetch;
@@ -371,6 +376,30 @@ void Broker::Impl::set_throttles() {
   const auto live = node.config();
   replicas->leader_throttle().set_rate(live->config.leader_replication_throttled_rate);
   replicas->follower_throttle().set_rate(live->config.follower_replication_throttled_rate);
+}
+
+// A log directory failed a write (it may be full). With others in the cluster it is left to them: they lead what this
+// broker leads. A broker that is alone goes on with what it can: records are still read.
+bool Broker::Impl::give_up(const std::string& path, const std::string& why) {
+  const auto image = images.latest_anywhere();
+  if (stopping || image->brokers().size() <= 1) return false;
+  WEIR_LOG_LIMITED(error, seconds(1), "{}: {}", path, why);
+  control.post([this, path] {
+    if (!stopping) scope.spawn(leave_directory(path));
+  });
+  return true;
+}
+
+Task<void> Broker::Impl::leave_directory(std::string path) {
+  if (replicas->directories_left() == 0) {
+    if (auto tell = std::exchange(env.failed, nullptr))
+      tell(fmt::format("the log directory {} failed, and it is the last", path));
+    co_return;
+  }
+  // The controller asks for all replicas here; those in the directory answer KAFKA_STORAGE_ERROR and are led elsewhere.
+  if (auto told = co_await controller::announce_log_dir_failure(*zk, node.id); !told) {
+    WEIR_LOG(error, "the controller could not be told that {} failed: {}", path, told.error().message);
+  }
 }
 
 Task<void> Broker::Impl::apply_config_changes() {
@@ -595,6 +624,7 @@ Task<Result<>> Broker::Impl::start() {
   if (auto done = co_await listen(); !done) co_return done;
   if (auto done = co_await serve_metrics(); !done) co_return done;
   if (auto done = co_await register_self(session_wait); !done) co_return done;
+  orders->open();
   controller->start();
   controller_started = true;
   auto here = [id = node.id](const cluster::Image& image) { return image.alive(id); };
@@ -618,6 +648,7 @@ Task<void> Broker::Impl::stop(bool others_stay) {
   stopping = true;
   if (controller_started && others_stay) co_await hand_over();
   if (server) server->stop_accepting();
+  if (orders) orders->open();
   // Requests and the controller may be asking the coordination service. Where that is gone, stopping must not wait
   // for it.
   runtime::Waiter resigned(control);

@@ -34,6 +34,9 @@ struct Environment {
   metrics::Registry* metrics = nullptr;
   // Opens the session with the coordination service; tests give one in memory.
   std::function<Result<std::unique_ptr<zkclient::Zk>>(zkclient::RealOptions)> connect = zkclient::connect;
+  // The broker cannot go on (its last log directory failed): it is to be stopped, and its process to end with a
+  // failure. From any thread, once. Null: it goes on with what it can still do.
+  std::function<void(std::string why)> failed;
 };
 
 class Broker {

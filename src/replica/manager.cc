@@ -88,6 +88,11 @@ ReplicaManager::ReplicaManager(std::vector<runtime::Shard*> shards, runtime::Poo
   replication_.alive = options_.alive;
   replication_.lag_time_max = options_.replica_lag_time_max;
   replication_.flush_at_min_isr = options_.flush_at_min_isr;
+  if (options_.give_up) {
+    replication_.storage_failed = [this](log::Directory& directory, const std::string& why) {
+      storage_failed(directory, why);
+    };
+  }
   show(metrics);
 }
 
@@ -161,6 +166,7 @@ Result<> ReplicaManager::open() {
     }
     directories_.push_back(std::move(*directory));
     directory_logs_.push_back(std::make_unique<std::atomic<std::size_t>>(0));
+    given_up_.push_back(std::make_unique<std::atomic<bool>>(false));
   }
   return {};
 }
@@ -240,9 +246,35 @@ std::shared_ptr<Partition> ReplicaManager::find(std::string_view topic, Partitio
   return it == part.partitions.end() ? nullptr : it->second;
 }
 
+std::size_t ReplicaManager::directories_left() const {
+  std::size_t left = 0;
+  for (const auto& given_up : given_up_) left += given_up->load(std::memory_order_acquire) ? 0 : 1;
+  return left;
+}
+
+void ReplicaManager::storage_failed(log::Directory& directory, const std::string& why) {
+  for (std::size_t i = 0; i < directories_.size(); ++i) {
+    if (directories_[i].get() != &directory || given_up_[i]->load(std::memory_order_acquire)) continue;
+    if (!options_.give_up(directory.path(), why) || given_up_[i]->exchange(true, std::memory_order_acq_rel)) return;
+    WEIR_LOG(error, "the log directory {} is given up until the broker is started again: {}", directory.path(), why);
+    for (auto& part : parts_) {
+      part->shard.post([&part = *part, &directory, why] {
+        for (auto& [id, partition] : part.partitions) {
+          if (&partition->directory() == &directory) partition->give_up(why);
+        }
+      });
+    }
+  }
+}
+
 log::Directory& ReplicaManager::emptiest() {
   std::size_t best = 0;
   for (std::size_t i = 1; i < directories_.size(); ++i) {
+    if (given_up_[i]->load(std::memory_order_acquire)) continue;
+    if (given_up_[best]->load(std::memory_order_acquire)) {
+      best = i;
+      continue;
+    }
     if (directory_logs_[i]->load(std::memory_order_relaxed) < directory_logs_[best]->load(std::memory_order_relaxed)) {
       best = i;
     }
@@ -766,6 +798,10 @@ Task<void> ReplicaManager::close_directory(log::Directory& directory, std::vecto
     auto work = [&] {
       bool good = true;
       for (auto i = from; i < std::min(all.size(), from + share); ++i) {
+        if (all[i]->failed()) {
+          good = false;
+          continue;
+        }
         if (auto done = all[i]->log().close(now()); !done) {
           WEIR_LOG(error, "{}: cannot close the log: {}", all[i]->id().text(), done.error().message);
           good = false;

@@ -54,6 +54,9 @@ struct ManagerOptions {
   IsrChanger* isr_changer = nullptr;          // outlives the manager
   // Whether a broker is up, as UpdateMetadata says. On any shard. Null: all are.
   std::function<bool(BrokerId)> alive;
+  // A log directory failed a write. Whether it is given up: then no partition in it takes or gives anything until the
+  // broker is started again. From any shard, until it says yes. Null: no directory is given up.
+  std::function<bool(const std::string& path, const std::string& why)> give_up;
   std::size_t quota_samples = 11;  // replication.quota.window.num
   seconds quota_sample{1};         // replication.quota.window.size.seconds
 };
@@ -141,6 +144,8 @@ class ReplicaManager {
 
   runtime::Task<std::vector<PartitionView>> view();
   const std::vector<std::unique_ptr<log::Directory>>& directories() const { return directories_; }
+  // How many directories have not been given up. From any thread.
+  std::size_t directories_left() const;
 
   // The replication quotas of this broker as a leader and as a follower. From any thread.
   Throttle& leader_throttle() { return leader_throttle_; }
@@ -196,6 +201,7 @@ class ReplicaManager {
   }
   Part& here();
   log::Directory& emptiest();
+  void storage_failed(log::Directory& directory, const std::string& why);
   void adopt(Part& part, std::unique_ptr<log::Log> log, log::Directory& directory);
   runtime::Task<void> apply_part(Part& part, const std::vector<Change>& changes, std::vector<std::size_t> mine,
                                  std::vector<Result<>>& results);
@@ -239,6 +245,7 @@ class ReplicaManager {
   log::FileCache cache_;
   std::vector<std::unique_ptr<log::Directory>> directories_;
   std::vector<std::unique_ptr<std::atomic<std::size_t>>> directory_logs_;  // how many logs each holds
+  std::vector<std::unique_ptr<std::atomic<bool>>> given_up_;               // by directory
   std::optional<log::MetaProperties> meta_;
   BrokerId self_ = no_broker;
   std::vector<std::unique_ptr<Part>> parts_;

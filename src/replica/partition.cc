@@ -1,6 +1,7 @@
 #include "replica/partition.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "base/log.h"
@@ -181,7 +182,10 @@ std::expected<log::Appended, record::Rejection> Partition::append(bytes::Shared 
         {}});
   }
   auto appended = log_->append_as_leader(std::move(records), leadership_.leader_epoch, now(), options.origin);
-  if (!appended) return appended;
+  if (!appended) {
+    tell_failure(appended.error().error);
+    return appended;
+  }
   if (!appended->duplicate) {
     if (options.origin == record::Origin::client) {
       counters_.messages_in->add(static_cast<std::uint64_t>(appended->count));
@@ -526,7 +530,10 @@ Result<std::uint64_t> Partition::append_fetched(LeaderEpoch epoch, Offset at, by
         done = log_->append_as_follower(std::move(records), now(), epoch);
       }
     }
-    if (!done) return std::unexpected(done.error());
+    if (!done) {
+      tell_failure(done.error());
+      return std::unexpected(done.error());
+    }
     appended = done->size;
   }
   leader_high_watermark_ = leader_high_watermark;
@@ -624,7 +631,21 @@ Task<void> Partition::flush_loop() {
   flushing_ = false;
   if (log_->failed()) {
     for (const auto& commit : commits_) commit.waiter->wake();
+    tell_failure(Error{ErrorCode::KAFKA_STORAGE_ERROR, "a flush failed"});
   }
+}
+
+void Partition::tell_failure(const Error& error) const {
+  if (error.code == ErrorCode::KAFKA_STORAGE_ERROR && options_.storage_failed) {
+    options_.storage_failed(directory_, error.message);
+  }
+}
+
+void Partition::give_up(const std::string& why) {
+  if (!log_->failed()) log_->flush_failed({EIO, why});
+  for (const auto& commit : commits_) commit.waiter->wake();
+  signal_data();
+  signal_appends();
 }
 
 Task<Result<>> Partition::flush() {
@@ -637,6 +658,7 @@ Task<Result<>> Partition::flush() {
     if (!gone_) {
       log_->flush_failed(done.error());
       for (const auto& commit : commits_) commit.waiter->wake();
+      tell_failure(Error{ErrorCode::KAFKA_STORAGE_ERROR, done.error().message});
     }
     co_return fail(ErrorCode::KAFKA_STORAGE_ERROR, done.error().message);
   }

@@ -63,6 +63,8 @@ struct ReplicationOptions {
   milliseconds lag_time_max{30'000};    // replica.lag.time.max.ms
   milliseconds alter_retry{50};         // before an ISR change that failed is tried again
   bool flush_at_min_isr = true;         // weir.flush.at.min.isr
+  // The disk of this directory failed a write. On the partition's shard; null: nobody wants to know.
+  std::function<void(log::Directory& directory, const std::string& why)> storage_failed;
   const metrics::Counter* isr_shrinks = nullptr;
   const metrics::Counter* isr_expands = nullptr;
   const metrics::Counter* isr_failures = nullptr;
@@ -201,6 +203,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void flush_if_due();
   // Until everything appended so far is on the disk. When that fails the partition has failed.
   runtime::Task<Result<>> flush();
+  // Its log directory has failed: no more appends, and who waits is answered.
+  void give_up(const std::string& why);
   // A failed disk: the log takes no more appends; says so once in the log.
   bool failed() const { return log_->failed(); }
 
@@ -222,6 +226,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   runtime::Task<Result<>> wait_for(Commit commit, nanoseconds timeout);
   runtime::Task<void> flush_loop();
   void want_flush();
+  void tell_failure(const Error& error) const;
   void discard(log::Removal files);
   Offset own_end() const;
   bool flushes_at_minimum() const;
