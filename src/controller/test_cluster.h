@@ -72,6 +72,12 @@ class ModelBrokers : public BrokerLink {
     co_return answer;
   }
 
+  void know_brokers(std::vector<std::shared_ptr<const cluster::Broker>> alive) override {
+    reachable.clear();
+    for (const auto& broker : alive) reachable[broker->id] = broker->epoch;
+  }
+
+  std::map<BrokerId, BrokerEpoch> reachable;
   int orders = 0;
   int unknown_leaders = 0;
 
@@ -294,7 +300,9 @@ struct World {
       }
     }
     for (auto& [id, one] : brokers.all()) {
+      EXPECT_EQ(brokers.reachable.contains(id), one.alive) << id.value;
       if (!one.alive) continue;
+      EXPECT_EQ(brokers.reachable[id], one.epoch) << id.value;
       for (const auto& [p, partition] : one.metadata) EXPECT_TRUE(written.contains(p)) << p.topic;
     }
     EXPECT_EQ(brokers.unknown_leaders, 0);

@@ -214,5 +214,16 @@ TEST(Layout, EveryPrefixOfAGoodNodeIsRefused) {
   for (std::size_t n = 0; n < t.size(); ++n) EXPECT_FALSE(decode_topic("/t", std::string_view(t).substr(0, n)));
 }
 
+TEST(Layout, APartitionIsReadFromThePathOfItsState) {
+  const auto path = path_of_partition_state("a.b", PartitionId{12});
+  EXPECT_EQ(partition_of_state_path(path), (TopicPartition{"a.b", PartitionId{12}}));
+  for (const auto* other :
+       {"/brokers/topics/t", "/brokers/topics/t/partitions/x/state", "/brokers/topics//partitions/1/state",
+        "/other/t/partitions/1/state", "/brokers/topics/t/partitions/-1/state",
+        "/brokers/topics/t/partitions/99999999999/state", "/brokers/topics"}) {
+    EXPECT_FALSE(partition_of_state_path(other)) << other;
+  }
+}
+
 }  // namespace
 }  // namespace weir::zkwire::layout

@@ -367,6 +367,36 @@ TEST(Brokers, OneThatIsSlowIsToldTheLastStateOfAll) {
   });
 }
 
+// It lost the office without hearing of it: a broker that knows better makes it look.
+TEST(Office, ABrokerThatKnowsANewerControllerIsBelieved) {
+  among(2, [](World& world, Officer& officer) -> Task<void> {
+    co_await world.create("t", {{p0, {b1, b2}}});
+    world.brokers[b2].heard = ControllerEpoch{9};
+    EXPECT_EQ(co_await propose(world, officer, b1, world.proposal(b1, t0, {b1})), ErrorCode::NONE);
+    co_await officer.controller->idle();
+    EXPECT_TRUE(officer.controller->active());  // it looked, and the office is its own
+    EXPECT_EQ(officer.controller->stats().orders_waiting, 0U);
+    EXPECT_EQ(world.brokers[b1].metadata[t0].isr, Ids{b1});
+    const auto looked = officer.controller->stats().times["ControllerChange"].count;
+    EXPECT_GE(looked, 2U);
+  });
+}
+
+TEST(Office, AllIsSaidAnewToABrokerThatCameBackUnnoticed) {
+  among(2, [](World& world, Officer& officer) -> Task<void> {
+    co_await world.create("t", {{p0, {b1, b2}}});
+    world.brokers[b2].answers = false;
+    EXPECT_EQ(co_await propose(world, officer, b1, world.proposal(b1, t0, {b1})), ErrorCode::NONE);
+    // What waits is for its last life.
+    co_await world.kill_broker(b2);
+    co_await world.start_broker(b2);
+    (void)co_await world.settled();
+    EXPECT_TRUE(world.brokers[b2].roles.contains(t0));
+    EXPECT_EQ(officer.controller->image()->broker(b2)->epoch, world.brokers[b2].epoch);
+    co_await world.verify();
+  });
+}
+
 // --- balance, counts --------------------------------------------------------------------------------------------
 
 TEST(Balance, LeadersGoBackByThemselves) {
@@ -414,6 +444,7 @@ TEST(Stats, SayWhatIsThere) {
     stats = officer.controller->stats();
     EXPECT_EQ(stats.offline_partitions, 2U);
     EXPECT_GE(stats.times["LeaderElection"].count, 1U);
+    EXPECT_EQ(stats.unclean_elections, 0U);
     (void)co_await world.admin->delete_topics(names);
     (void)co_await world.settled();
     stats = officer.controller->stats();

@@ -1,5 +1,6 @@
 // Leaders: writes the states that decide/elect.h chooses, and collects whom to tell.
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "base/log.h"
@@ -229,6 +230,7 @@ Task<ZkResult<std::map<PartitionRef, cluster::Partition>>> Controller::Impl::rew
 
 Task<ZkResult<>> Controller::Impl::elect(std::vector<PartitionRef> at, decide::Election how, bool unclean,
                                          decide::Batch& batch, Outcome* outcome) {
+  std::set<PartitionRef> unclean_at;
   auto make = [&](const PartitionRef& p,
                   cluster::Partition current) -> Task<ZkResult<std::optional<cluster::Partition>>> {
     bool may_be_unclean = unclean;
@@ -241,11 +243,7 @@ Task<ZkResult<>> Controller::Impl::elect(std::vector<PartitionRef> at, decide::E
     if (wanted) {
       const auto& isr = current.isr;
       const bool clean = std::find(isr.begin(), isr.end(), wanted->leader) != isr.end();
-      ++(clean ? elections : unclean_elections);
-      if (!clean) {
-        WEIR_LOG(warn, "unclean election: broker {} leads {}-{} from outside its ISR", wanted->leader.value, p.topic,
-                 p.partition.value);
-      }
+      if (!clean) unclean_at.insert(p);
     }
     co_return wanted;
   };
@@ -254,6 +252,12 @@ Task<ZkResult<>> Controller::Impl::elect(std::vector<PartitionRef> at, decide::E
   if (!written) co_return std::unexpected(written.error());
   for (const auto& [p, partition] : *written) {
     batch.lead_and_follow(decide::online_replicas(state, partition, true), p, false);
+    const bool clean = !unclean_at.contains(p);
+    ++(clean ? elections : unclean_elections);
+    if (!clean) {
+      WEIR_LOG(warn, "unclean election: broker {} leads {}-{} from outside its ISR", partition.leader.value, p.topic,
+               p.partition.value);
+    }
   }
   const auto code = how == decide::Election::preferred ? ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE
                                                        : ErrorCode::ELIGIBLE_LEADERS_NOT_AVAILABLE;
