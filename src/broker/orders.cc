@@ -29,6 +29,7 @@ bool same_brokers(const cluster::Image& a, const cluster::Image& b) {
 
 Result<> Orders::check(const controller::OrderHead& head) {
   const auto own = node_.epoch();
+  if (own.value < 0) return fail(ErrorCode::STALE_BROKER_EPOCH, "this broker is not registered");
   if (head.broker_epoch.value >= 0 && head.broker_epoch < own) {
     return fail(ErrorCode::STALE_BROKER_EPOCH,
                 fmt::format("an order for broker epoch {}, this is epoch {}", head.broker_epoch.value, own.value));

@@ -2,8 +2,11 @@
 // The controller may be in this process or another broker, Apache Kafka's too. Orders of an older controller than the
 // last one heard are refused (STALE_CONTROLLER_EPOCH), and those meant for an earlier life of this broker
 // (STALE_BROKER_EPOCH, KIP-380). On the control shard; one order is carried out at a time.
+// Before this broker is registered orders wait: until then the controller may take it for the life before, and tell it
+// to lead what that life had and this one may have lost.
 #pragma once
 
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -17,7 +20,10 @@ namespace weir::broker {
 
 class Orders {
  public:
-  explicit Orders(Node& node) : node_(node), turns_(*node.control) {}
+  explicit Orders(Node& node) : node_(node), turns_(*node.control), waiting_for_registration_(turns_.take_first()) {}
+
+  // This broker is registered, or will never be: what waits is looked at. May be called again.
+  void open() { waiting_for_registration_.reset(); }
 
   runtime::Task<Result<controller::OrderAnswer>> leader_and_isr(controller::LeaderAndIsrOrder order);
   runtime::Task<Result<>> update_metadata(controller::UpdateMetadataOrder order);
@@ -31,6 +37,7 @@ class Orders {
 
   Node& node_;
   Turns turns_;
+  std::optional<Turns::Turn> waiting_for_registration_;
   ControllerEpoch heard_{-1};
   bool group_partitions_known_ = false;
   std::set<std::string, std::less<>> configured_;  // topics whose configuration is in the image

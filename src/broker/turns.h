@@ -6,6 +6,7 @@
 
 #include <list>
 
+#include "base/check.h"
 #include "runtime/shard.h"
 #include "runtime/task.h"
 
@@ -28,6 +29,12 @@ class Turns {
     Turns* of_;
   };
 
+  // At once: nobody else has asked yet.
+  Turn take_first() {
+    WEIR_CHECK(!taken_, "the first turn is free");
+    taken_ = true;
+    return Turn(*this);
+  }
   runtime::Task<Turn> take() {
     if (taken_) {
       runtime::Waiter waiter(shard_);
