@@ -121,7 +121,8 @@ Task<ZkResult<>> Controller::Impl::reassign(Moves wanted, Outcome& outcome) {
     }
     co_return last;
   };
-  auto written = co_await rewrite(at, std::move(make));
+  auto again = at;
+  auto written = co_await rewrite(std::move(again), std::move(make));
   if (!written) co_return std::unexpected(written.error());
 
   // Whom to tell.
@@ -155,12 +156,13 @@ Task<ZkResult<>> Controller::Impl::reassign(Moves wanted, Outcome& outcome) {
     state.reassigning.erase(p);
     unsettled.erase(p);
   }
-  auto dropped = co_await drop_legacy_moves([&](const Entry& entry) {
+  auto is_over = [&](const Entry& entry) {
     const PartitionRef p{entry.first.topic, entry.first.partition};
     if (!settled.contains(p)) return false;
     const auto* now = state.image->partition(p.topic, p.partition);
     return now == nullptr || now->replicas == entry.second;
-  });
+  };
+  auto dropped = co_await drop_legacy_moves(std::move(is_over));
   if (!dropped) co_return dropped;
   co_return co_await carry_deletions_on();  // of topics that waited for this
 }
@@ -207,8 +209,10 @@ Task<ZkResult<>> Controller::Impl::moves_asked(Event::Ask& ask) {
     answers.push_back({p, std::move(fine)});
   }
   // What is asked last counts, whatever way it was asked.
-  auto dropped = co_await drop_legacy_moves(
-      [&](const Entry& entry) { return wanted.contains(PartitionRef{entry.first.topic, entry.first.partition}); });
+  auto replaced = [&](const Entry& entry) {
+    return wanted.contains(PartitionRef{entry.first.topic, entry.first.partition});
+  };
+  auto dropped = co_await drop_legacy_moves(std::move(replaced));
   if (!dropped) co_return dropped;
   Outcome outcome;
   auto done = co_await reassign(std::move(wanted), outcome);
@@ -285,8 +289,10 @@ Task<ZkResult<>> Controller::Impl::legacy_moves(bool resume) {
     if (!done) co_return done;
   }
   if (outcome.empty()) co_return ZkResult<>();
-  co_return co_await drop_legacy_moves(
-      [&](const Entry& entry) { return outcome.contains(PartitionRef{entry.first.topic, entry.first.partition}); });
+  auto refused = [&](const Entry& entry) {
+    return outcome.contains(PartitionRef{entry.first.topic, entry.first.partition});
+  };
+  co_return co_await drop_legacy_moves(std::move(refused));
 }
 
 Task<ZkResult<>> Controller::Impl::drop_legacy_moves(std::function<bool(const Entry&)> which) {
