@@ -408,9 +408,6 @@ class Judge {
     if (e_.tokens > 0) {
       warn("delegation tokens", plural(e_.tokens, "token", "tokens"), "this version of Weir has no SASL listeners");
     }
-    if (in_force("zookeeper.set.acl") == "true") {
-      block("ZooKeeper ACLs", "zookeeper.set.acl=true", "this version of Weir does not log in to ZooKeeper");
-    }
   }
 
   const MigrateEvidence& e_;

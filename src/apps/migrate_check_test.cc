@@ -208,8 +208,6 @@ INSTANTIATE_TEST_SUITE_P(
              "authorizer"},
         Case{"Quotas", [](E& e) { e.quotas = 1; }, warning, "quotas", "1 user, client or address has a quota"},
         Case{"Scram", [](E& e) { e.scram_users = 1; }, warning, "SCRAM", "1 user has"},
-        Case{"ZookeeperAcl", [](E& e) { e.file->config.values["zookeeper.set.acl"] = "true"; }, blocks,
-             "ZooKeeper ACLs", "true"},
         Case{"BadNode", [](E& e) { e.cluster.problems = {"/brokers/topics/x: not JSON"}; }, warning, "znode",
              "/brokers/topics/x"}),
     [](const auto& info) { return std::string(info.param.name); });
