@@ -43,9 +43,8 @@ bool ThrottledReplicas::contains(PartitionId partition) const {
 namespace {
 
 bool number(std::string_view text, std::int32_t& out) {
-  const auto* end = text.data() + text.size();
-  const auto done = std::from_chars(text.data(), end, out);
-  return done.ec == std::errc() && done.ptr == end && out >= 0;
+  const auto done = std::from_chars(text.data(), text.data() + text.size(), out);
+  return done.ec == std::errc() && done.ptr == text.data() + text.size() && out >= 0;
 }
 
 std::string_view trimmed(std::string_view text) {
