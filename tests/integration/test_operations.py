@@ -29,7 +29,7 @@ class Up:
 
     def foreground(self, folder):
         self.process = Process("up", [WEIR, "up", *self.options], folder / "up.log")
-        wait_for(lambda: wire.answers(self.host, self.port), "it answers")
+        wait_for(lambda: "Ctrl-C" in self.process.text(), "it is up")
         return self.process
 
     def status(self):
@@ -37,6 +37,9 @@ class Up:
 
     def pids(self):
         return {process["role"]: process["pid"] for process in self.status()["processes"] if process.get("pid")}
+
+    def state(self, role):
+        return next(process["state"] for process in self.status()["processes"] if process["role"] == role)
 
     def down(self):
         return run(WEIR, "down", "--data", self.data).stdout
@@ -116,7 +119,7 @@ def test_a_broker_that_dies_is_started_again(up):
     kcat(f"{up.host}:{up.port}", "-P", "-t", "hello", input="one\n")
     first = up.pids()["broker"]
     os.kill(first, signal.SIGKILL)
-    wait_for(lambda: up.pids().get("broker", first) != first and wire.answers(up.host, up.port), "another runs", 60)
+    wait_for(lambda: up.pids().get("broker", first) != first and up.state("broker") == "running", "another runs", 60)
     assert kcat(f"{up.host}:{up.port}", "-C", "-t", "hello", "-e", "-q").split() == ["one"]
 
 
