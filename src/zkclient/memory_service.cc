@@ -128,6 +128,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void on_tick() {
     const bool there = process_.alive() && !closed_;
     const bool reaches = service_->reaches(process_.host());
+    if (reaches) send_again();
     if (service_->down) heard_at_ = std::max(heard_at_, now());
     if (there && process_.running() && reaches && connected_) heard_at_ = now();
     if (session_ && now() - heard_at_ > timeout_) {
@@ -152,6 +153,24 @@ class Session : public std::enable_shared_from_this<Session> {
   };
 
   nanoseconds now() const { return service_->world.clock().mono(); }
+
+  // What comes to one end of the connection. While it is cut that is sent again and again, in its order.
+  void arrive(std::deque<runtime::Job>& held, std::uint64_t connection, runtime::Job job) {
+    if (connection_ != connection) return;
+    if (held.empty() && service_->reaches(process_.host())) {
+      job();
+    } else {
+      held.push_back(std::move(job));
+    }
+  }
+  void send_again() {
+    for (auto* held : {&held_up_, &held_down_}) {
+      const auto connection = connection_;
+      for (auto& job : std::exchange(*held, {})) {
+        if (connection_ == connection) job();
+      }
+    }
+  }
 
   void client_tick(bool reaches) {
     if (connected_) {
@@ -205,12 +224,13 @@ class Session : public std::enable_shared_from_this<Session> {
       if (one.number <= events_sent_) continue;
       events_sent_ = one.number;
       service_->world.after(answer_time(), [self = shared_from_this(), number = one.number, connection = connection_] {
-        if (self->connection_ != connection || !self->service_->reaches(self->process_.host())) return;
-        const auto at = std::ranges::find(self->missed_, number, &Missed::number);
-        if (at == self->missed_.end()) return;
-        const auto event = std::move(*at);
-        self->missed_.erase(at);
-        tell(*event.home, event.watcher, event.event);
+        self->arrive(self->held_down_, connection, [self, number] {
+          const auto at = std::ranges::find(self->missed_, number, &Missed::number);
+          if (at == self->missed_.end()) return;
+          const auto event = std::move(*at);
+          self->missed_.erase(at);
+          tell(*event.home, event.watcher, event.event);
+        });
       });
     }
   }
@@ -230,14 +250,16 @@ class Session : public std::enable_shared_from_this<Session> {
     const auto number = ++calls_;
     in_flight_.push_back({number, [reply, path](ZkCode code) { complete<T>(reply, zk_fail(code, path)); }});
     last_sent_ = std::max(last_sent_, now() + service_->delay(process_.host(), service_->host));
-    service_->world.after(last_sent_ - now(), [self = shared_from_this(), number, connection = connection_, reply,
-                                               fn = std::move(fn)]() mutable {
-      if (self->connection_ != connection || !self->session_ || !self->service_->reaches(self->process_.host())) return;
+    auto serve_it = [self = shared_from_this(), number, connection = connection_, reply, fn = std::move(fn)]() mutable {
       self->service_->shard.post([self, number, connection, reply, fn = std::move(fn)]() mutable {
         if (!self->session_) return;
         self->service_->scope.spawn(
             self->template serve<T>(self, self->session_, number, connection, reply, std::move(fn)));
       });
+    };
+    service_->world.after(last_sent_ - now(), [self = shared_from_this(), connection = connection_,
+                                               serve_it = std::move(serve_it)]() mutable {
+      self->arrive(self->held_up_, connection, std::move(serve_it));
     });
     return true;
   }
@@ -250,14 +272,17 @@ class Session : public std::enable_shared_from_this<Session> {
     if (!result && (result.error().code == ZkCode::closed || result.error().code == ZkCode::connection_loss)) co_return;
     auto answer = std::make_shared<ZkResult<T>>(std::move(result));
     self->service_->world.after(self->answer_time(), [self, number, connection, reply, answer] {
-      if (self->connection_ != connection || !self->service_->reaches(self->process_.host())) return;
-      std::erase_if(self->in_flight_, [&](const InFlight& one) { return one.number == number; });
-      complete<T>(reply, std::move(*answer));
+      self->arrive(self->held_down_, connection, [self, number, reply, answer] {
+        std::erase_if(self->in_flight_, [&](const InFlight& one) { return one.number == number; });
+        complete<T>(reply, std::move(*answer));
+      });
     });
   }
 
   void fail_all(ZkCode code) {
     for (auto& one : std::exchange(in_flight_, {})) one.fail(code);
+    held_up_.clear();
+    held_down_.clear();
     // What was told on the lost connection is told again on the next.
     events_sent_ = 0;
   }
@@ -281,6 +306,8 @@ class Session : public std::enable_shared_from_this<Session> {
   nanoseconds last_sent_{0};
   nanoseconds last_answered_{0};
   std::deque<InFlight> in_flight_;
+  std::deque<runtime::Job> held_up_;    // on the way to the service
+  std::deque<runtime::Job> held_down_;  // and from it
   std::deque<Missed> missed_;
   std::map<Watch, std::shared_ptr<Proxy>, std::owner_less<Watch>> proxies_;
 };

@@ -160,6 +160,16 @@ TEST_F(Service, TellsWhatHappenedDuringAShortAbsence) {
   world.run_for(seconds(1));
   EXPECT_EQ(one.said, (Said{"disconnected", "connected", "watch /a"}));
 }
+TEST_F(Service, AShortCutOnlyDelays) {
+  link(true);
+  one.create("/a");
+  one.set("/a");
+  world.run_for(milliseconds(2000));
+  EXPECT_EQ(one.said, Said{});
+  link(false);
+  world.run_for(seconds(1));
+  EXPECT_EQ(one.said, (Said{"create /a", "set /a"}));
+}
 TEST_F(Service, EndsTheSessionOfWhoStandsStillAndOfWhoDied) {
   one.create("/paused", CreateMode::ephemeral);
   two.create("/dead", CreateMode::ephemeral);

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <map>
+
 #include "workload.h"
 
 namespace weir::sim {
@@ -9,6 +11,7 @@ namespace {
 
 constexpr seconds start_limit{120};
 constexpr seconds health_limit{240};
+constexpr std::size_t each_kind_max = 3;  // of one kind, these are told
 
 }  // namespace
 
@@ -57,6 +60,7 @@ Outcome run(const RunOptions& options) {
 
   std::string trouble = "brokers do not come up";
   while (cluster.world().clock().mono() < healed + health_limit) {
+    cluster.start_all();  // a clean stop may have ended only now
     if (!cluster.wait_up(seconds(1))) continue;
     trouble = work.unhealthy();
     if (trouble.empty()) break;
@@ -68,9 +72,13 @@ Outcome run(const RunOptions& options) {
   cluster.world().run_for(seconds(3));
   if (trouble.empty()) work.read_all();
   work.stop();
+  std::map<std::string, std::size_t> kinds;
   for (auto& problem : work.history().judge()) {
     if (!trouble.empty() && problem.starts_with("UNREAD")) continue;
-    outcome.problems.push_back(std::move(problem));
+    if (++kinds[problem.substr(0, problem.find(' '))] <= each_kind_max) outcome.problems.push_back(std::move(problem));
+  }
+  for (const auto& [kind, number] : kinds) {
+    if (number > each_kind_max) outcome.problems.push_back(fmt::format("{}: {} in all", kind, number));
   }
   for (const auto& problem : outcome.problems) cluster.tell(problem);
   return finish();

@@ -15,8 +15,11 @@ namespace {
 
 bytes::Shared batch_of(const std::vector<std::string>& values, milliseconds wall, record::BatchOptions options = {}) {
   record::Builder builder(options);
+  // Some weight, so that segments fill up.
+  const std::string key(values.front().size() * values.size() * 37 % 300, '.');
   for (const auto& value : values) {
-    builder.append({.timestamp = wall.count(), .key = {}, .value = bytes::as_bytes(value), .headers = {}});
+    builder.append(
+        {.timestamp = wall.count(), .key = bytes::as_bytes(key), .value = bytes::as_bytes(value), .headers = {}});
   }
   return *builder.build();
 }
@@ -112,7 +115,7 @@ std::vector<std::string> Workload::values(int producer, int& number) {
   std::vector<std::string> all;
   const auto count = 1 + random_.below(4);
   for (std::uint64_t i = 0; i < count; ++i) {
-    all.push_back(fmt::format("p{}-{}{}", producer, ++number, std::string(random_.below(200), '.')));
+    all.push_back(fmt::format("p{}-{}", producer, ++number));
   }
   return all;
 }
@@ -165,7 +168,7 @@ Task<void> Workload::produce_idempotent(Workload* self, client::Client* client, 
         }
         break;
       }
-      self->cluster_.tell(fmt::format("producer {}: {} ({}): {} {}", number, all.front().substr(0, 12), partition.value,
+      self->cluster_.tell(fmt::format("producer {}: {} ({}): {} {}", number, all.front(), partition.value,
                                       name(offset.error().code), offset.error().message));
       if (self->stopping_) co_return;
       switch (offset.error().code) {
@@ -202,7 +205,7 @@ Task<void> Workload::produce_plainly(Workload* self, client::Client* client, int
       self->history_.acknowledged(writes[i], offset->value + static_cast<std::int64_t>(i), self->now());
     }
     if (!offset) {
-      self->cluster_.tell(fmt::format("producer {}: {} ({}): {} {}", number, all.front().substr(0, 12), partition.value,
+      self->cluster_.tell(fmt::format("producer {}: {} ({}): {} {}", number, all.front(), partition.value,
                                       name(offset.error().code), offset.error().message));
       // The client looks up leaders anew only when it tries again.
       auto topics = std::optional(std::vector<std::string>{self->options_.topic});
