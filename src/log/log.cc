@@ -183,7 +183,10 @@ Result<> Log::write_in_pieces(bytes::Bytes records, TimestampMs now) {
 
 Result<> Log::write(bytes::Bytes records, Offset first, Offset last, TimestampMs max_timestamp, TimestampMs now) {
   if (roll_needed(records.size(), last, max_timestamp, now)) {
-    if (auto done = roll_to(std::max(first, log_end_), now); !done) return done;
+    // A gap that the leader's cleaner left is inside a segment, not between two: there it would look like a lost end.
+    constexpr std::int64_t gap_max = 1LL << 30;
+    const auto base = last - log_end_ <= gap_max ? log_end_ : std::max(first, log_end_);
+    if (auto done = roll_to(base, now); !done) return done;
   }
   if (!active().fits(last)) {
     return fail(ErrorCode::CORRUPT_MESSAGE, "a batch spans more offsets than a segment can hold");
