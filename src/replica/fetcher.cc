@@ -21,7 +21,9 @@ namespace {
 // A request that newcomers would wait for is left this long to come back by itself; and so often at most one is given
 // up.
 constexpr milliseconds give_up_after{5};
-constexpr milliseconds give_up_every{100};
+constexpr milliseconds give_up_every{50};
+// Leader and follower hear of an election at about the same time: the first tries after such an error come soon.
+constexpr milliseconds first_backoff{20};
 // A log that parts from its leader's in more places than this asks on with the next round.
 constexpr int truncation_rounds_max = 100;
 constexpr milliseconds connect_max{3'000};
@@ -61,11 +63,14 @@ struct State {
   Offset log_start = no_offset;
   LeaderEpoch last_epoch = no_leader_epoch;  // of the last record in the log
   std::int64_t lag = -1;
+  int errors = 0;          // in a row, of those that pass with the controller's next word
+  std::uint64_t turn = 0;  // when it had records last
 
   // What the session has of it.
   bool in_session = false;
   bool queued = false;  // in dirty_
   Offset sent_next = no_offset;
+  Offset sent_start = no_offset;
   std::uint64_t sent_version = 0;
   Uuid sent_id;
 
@@ -286,6 +291,7 @@ class Fetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
     state->phase = Phase::entering;
     state->not_before = nanoseconds(0);
     state->lag = -1;
+    state->errors = 0;
     if (it == states_.end()) states_.emplace(state->id, state);
     entering_.push_back(state);
     enqueue(state);
@@ -347,6 +353,11 @@ class Fetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
     delayed_ = true;
   }
 
+  void delay_shortly(State& state) {
+    const auto shift = std::min(state.errors++, 10);
+    delay(state, std::min<nanoseconds>(first_backoff * (1 << shift), options().backoff));
+  }
+
   Task<bool> connected();
   void begin_session();
   Task<void> enter_all();
@@ -379,6 +390,7 @@ class Fetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
   runtime::Waiter bell_;
   States states_;
   std::uint64_t versions_ = 0;
+  std::uint64_t turns_ = 0;
   std::vector<StatePtr> entering_;
   std::vector<StatePtr> dirty_;  // to be said in the next request, or taken out of it
   std::vector<std::pair<TopicPartition, Uuid>> forgotten_;
@@ -478,7 +490,7 @@ void Fetchers::Fetcher::took(Item& item) {
     case ErrorCode::NONE: return;
     case ErrorCode::NOT_LEADER_OR_FOLLOWER:
       // Its owner has heard of another epoch: so shall we.
-      delay(state, options().backoff);
+      delay_shortly(state);
       state.phase = Phase::entering;
       return;
     case ErrorCode::OFFSET_OUT_OF_RANGE: state.phase = Phase::entering; break;
@@ -557,7 +569,7 @@ Task<bool> Fetchers::Fetcher::truncate_round() {
       if (end.error_code != 0) {
         WEIR_LOG_LIMITED(info, seconds(5), "{}: broker {} does not say where an epoch ended: {}", item.state->id.text(),
                          leader_.value, name(static_cast<ErrorCode>(end.error_code)));
-        delay(*item.state, options().backoff);
+        delay_shortly(*item.state);
         continue;
       }
       item.leader_end = {LeaderEpoch{end.leader_epoch}, Offset{end.end_offset}};
@@ -631,6 +643,7 @@ void Fetchers::Fetcher::add(Outgoing& out, State& state) {
   to.partition_max_bytes = options().max_bytes;
   if (!std::exchange(state.in_session, true)) ++members_;
   state.sent_next = state.next;
+  state.sent_start = state.log_start;
   state.sent_version = state.version;
   state.sent_id = state.following.topic_id.value_or(Uuid{});
 }
@@ -680,8 +693,14 @@ bool Fetchers::Fetcher::compose(Outgoing& out) {
     if (is_changed || !state.in_session) add(out, state);
   };
   if (all) {
-    for (auto& [id, state] : states_) {
-      const bool is_changed = state->sent_next != state->next || state->sent_version != state->version;
+    // Those that had records last come last: a leader that keeps no session gives everyone a turn, too.
+    std::vector<State*> in_turn;
+    in_turn.reserve(states_.size());
+    for (auto& [id, state] : states_) in_turn.push_back(state.get());
+    std::ranges::sort(in_turn, {}, &State::turn);
+    for (auto* state : in_turn) {
+      const bool is_changed = state->sent_next != state->next || state->sent_version != state->version ||
+                              state->sent_start != state->log_start;
       consider(*state, is_changed);
     }
   } else {
@@ -692,7 +711,13 @@ bool Fetchers::Fetcher::compose(Outgoing& out) {
   request.replica_id = owner_.self_.value;
   request.replica_state.replica_id = owner_.self_.value;
   request.replica_state.replica_epoch = options().broker_epoch ? options().broker_epoch().value : -1;
-  request.max_wait_ms = static_cast<std::int32_t>(options().wait_max.count());
+  // Nobody's back-off is longer for the others' having nothing to say.
+  auto wait = options().wait_max;
+  if (delayed_) {
+    wait = std::clamp(std::chrono::duration_cast<milliseconds>(next_due_ - at), milliseconds(1),
+                      std::max(wait, milliseconds(1)));
+  }
+  request.max_wait_ms = static_cast<std::int32_t>(wait.count());
   request.min_bytes = options().min_bytes;
   request.max_bytes = options().response_max_bytes;
   request.session_id = session_.id();
@@ -764,7 +789,7 @@ void Fetchers::Fetcher::partition_error(const StatePtr& state, ErrorCode error, 
   // try, sets it right.
   WEIR_LOG_LIMITED(info, seconds(5), "{}: broker {} answers {} for offset {} (leader epoch {})", state->id.text(),
                    leader_.value, name(error), state->next.value, state->following.epoch.value);
-  delay(*state, options().backoff);
+  delay_shortly(*state);
   enqueue(state);
 }
 
@@ -818,7 +843,10 @@ Task<void> Fetchers::Fetcher::process(client::Answer<protocol::FetchResponse> an
       if (moved) {
         took(item);
       }
-      if (!state.gone && state.version == item.version) state.lag = lag;
+      if (state.gone || state.version != item.version) continue;
+      state.lag = lag;
+      if (item.error.code == ErrorCode::NONE) state.errors = 0;
+      if (item.appended > 0) state.turn = ++turns_;
     }
     if (throttled > 0) owner_.throttle_.record(throttled, now());
   }

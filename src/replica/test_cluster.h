@@ -34,8 +34,6 @@ namespace weir::replica {
 // What the controller knows: the state of each partition; ISR changes are checked against it.
 class Board : public IsrChanger {
  public:
-  explicit Board(runtime::SimWorld& world) : world_(world) {}
-
   Task<Result<Leadership>> alter(TopicPartition partition, Uuid, Leadership proposed) override {
     ++calls;
     asked.push_back(proposed);
@@ -58,9 +56,6 @@ class Board : public IsrChanger {
   bool hold = false;
   int calls = 0;
   std::vector<Leadership> asked;
-
- private:
-  runtime::SimWorld& world_;
 };
 
 struct Node {
@@ -488,7 +483,7 @@ struct Node {
 };
 
 struct Cluster {
-  explicit Cluster(int brokers, std::uint64_t seed = 1, std::size_t shards = 2) : world(seed, shards), board(world) {
+  explicit Cluster(int brokers, std::uint64_t seed = 1, std::size_t shards = 2) : world(seed, shards) {
     world.sockets().set_latency(microseconds(200));
     for (int i = 1; i <= brokers; ++i) {
       nodes.push_back(std::make_unique<Node>(world, board, addresses, BrokerId{i}, seed));
