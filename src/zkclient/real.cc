@@ -18,6 +18,7 @@
 
 #include "base/log.h"
 #include "zkclient/hub.h"
+#include "zkclient/native.h"
 
 namespace weir::zkclient {
 namespace {
@@ -660,6 +661,7 @@ class RealZk final : public Zk {
 }  // namespace
 
 Result<std::unique_ptr<Zk>> connect(RealOptions options) {
+  if (options.security || options.acl_of) return connect_native(std::move(options));
   const auto slash = options.connect.find('/');
   std::string hosts = options.connect.substr(0, slash);
   std::string chroot = slash == std::string::npos ? std::string() : options.connect.substr(slash);
@@ -674,6 +676,7 @@ Result<std::unique_ptr<Zk>> connect(RealOptions options) {
 }
 
 bool end_session(const RealOptions& options, std::string_view key, milliseconds timeout) {
+  if (options.security) return end_session_native(options, key, timeout);
   clientid_t id{};
   if (!parse_key(key, id)) return false;
   struct Seen {

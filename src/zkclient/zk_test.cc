@@ -61,13 +61,14 @@ class Recorder : public Watcher {
 // Where sessions come from: one place (tree, or chroot of a server) a test.
 class World {
  public:
-  explicit World(bool real) {
-    if (!real) {
+  explicit World(const std::string& body) {
+    if (body == "memory") {
       tree_ = MemoryTree::make();
     } else {
       options_.connect =
           fmt::format("{}/weir-test-{:x}/x", std::getenv("WEIR_TEST_ZK"), runtime::system_random().next());
       options_.session_timeout = 6s;
+      if (body == "native") options_.security = std::make_shared<Security>();  // of nothing: our own client
     }
   }
   std::unique_ptr<Zk> open() {
@@ -86,9 +87,9 @@ class World {
 class ZkContract : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
-    const bool real = std::string(GetParam()) == "real";
-    if (real && std::getenv("WEIR_TEST_ZK") == nullptr) GTEST_SKIP() << "WEIR_TEST_ZK names no server";
-    world_.emplace(real);
+    const std::string body = GetParam();
+    if (body != "memory" && std::getenv("WEIR_TEST_ZK") == nullptr) GTEST_SKIP() << "WEIR_TEST_ZK names no server";
+    world_.emplace(body);
   }
   void TearDown() override { shards_.stop(); }
 
@@ -109,7 +110,7 @@ class ZkContract : public testing::TestWithParam<const char*> {
   runtime::Shards shards_{2};
 };
 
-INSTANTIATE_TEST_SUITE_P(Body, ZkContract, testing::Values("memory", "real"),
+INSTANTIATE_TEST_SUITE_P(Body, ZkContract, testing::Values("memory", "real", "native"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST_P(ZkContract, WritesAndReadsWithVersions) {
@@ -391,12 +392,17 @@ TEST(MemoryZk, ADisconnectedSessionLosesNoEvent) {
   shards.stop();
 }
 
-TEST(RealZk, ServersThatDoNotAnswerEndCallsAndClose) {
-  EXPECT_FALSE(connect({.connect = ""}));
-  EXPECT_FALSE(connect({.connect = "/chroot"}));
+class NoServer : public testing::TestWithParam<bool> {};
+INSTANTIATE_TEST_SUITE_P(Body, NoServer, testing::Bool(),
+                         [](const auto& info) { return info.param ? "native" : "real"; });
+
+TEST_P(NoServer, EndsCallsAndClose) {
+  auto security = GetParam() ? std::make_shared<Security>() : nullptr;
+  EXPECT_FALSE(connect({.connect = "", .security = security}));
+  EXPECT_FALSE(connect({.connect = "/chroot", .security = security}));
   runtime::Shards shards(1);
   runtime::block_on(shards[0], [&]() -> Task<void> {
-    auto zk = connect({.connect = "127.0.0.1:1"});  // nothing listens there
+    auto zk = connect({.connect = "127.0.0.1:1", .security = security});  // nothing listens there
     EXPECT_TRUE(zk.has_value());
     EXPECT_FALSE(co_await (*zk)->wait_connected(10ms));
     auto got = co_await (*zk)->get("/");
