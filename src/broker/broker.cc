@@ -15,6 +15,7 @@
 #include "broker/pipeline.h"
 #include "broker/producer_id_source.h"
 #include "broker/timed_zk.h"
+#include "broker/zk_security.h"
 #include "controller/config_follower.h"
 #include "controller/register.h"
 #include "net/http.h"
@@ -257,12 +258,20 @@ Task<Result<>> Broker::Impl::connect() {
   zkclient::RealOptions options;
   options.connect = config.zookeeper_connect;
   options.session_timeout = milliseconds(config.zookeeper_session_timeout_ms);
+  options.sockets = env.sockets;
+  auto read = [this, &options, &config] { return secure(options, config, *env.files); };
+  if (auto done = co_await env.pool->run(std::move(read)); !done) co_return done;
   co_await end_old_session(options);
   auto opened = env.connect(std::move(options));
   if (!opened) co_return std::unexpected(opened.error());
   session = std::make_unique<TimedZk>(std::move(*opened), *env.clock, *env.metrics);
   const auto wait = milliseconds(config.zookeeper_connection_timeout_ms);
   if (!co_await session->wait_connected(wait)) {
+    if (session->state() == zkclient::State::auth_failed) {
+      co_return fail(ErrorCode::SASL_AUTHENTICATION_FAILED,
+                     fmt::format("ZooKeeper at zookeeper.connect={} refused this broker's credentials",
+                                 config.zookeeper_connect));
+    }
     co_return fail(ErrorCode::BROKER_NOT_AVAILABLE,
                    fmt::format("no ZooKeeper answers at zookeeper.connect={} within {} ms "
                                "(zookeeper.connection.timeout.ms)",
