@@ -262,7 +262,7 @@ class Fetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
       co_await self->enter_all();
       co_await self->truncate_all();
       if (self->owner_.stopping_ || !self->connection_ || self->connection_->closed()) continue;
-      co_await self->fetch();
+      if (self->entering_.empty()) co_await self->fetch();
     }
     self->disconnect();
   }
@@ -338,8 +338,11 @@ class Fetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
   void forget(State& state) {
     if (!std::exchange(state.in_session, false)) return;
     --members_;
-    if (!session_.full()) forgotten_.emplace_back(state.id, state.sent_id);
+    if (session_.full()) return;
+    const auto [it, fresh] = forgotten_.try_emplace(state.id, state.sent_id);
+    if (!fresh && it->second != state.sent_id) session_.renew();  // two ids of one name: said best by beginning anew
   }
+  static Uuid topic_id_of(const State& state) { return state.following.topic_id.value_or(Uuid{}); }
   void count_id(const State& state, int by) {
     const auto& id = state.following.topic_id;
     if (!id || id->is_zero()) without_id_ += by;
@@ -393,7 +396,7 @@ class Fetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
   std::uint64_t turns_ = 0;
   std::vector<StatePtr> entering_;
   std::vector<StatePtr> dirty_;  // to be said in the next request, or taken out of it
-  std::vector<std::pair<TopicPartition, Uuid>> forgotten_;
+  std::map<TopicPartition, Uuid> forgotten_;
   bool delayed_ = false;
   nanoseconds next_due_ = nanoseconds::max();
   bool throttled_some_ = false;
@@ -642,6 +645,9 @@ void Fetchers::Fetcher::add(Outgoing& out, State& state) {
   to.log_start_offset = state.log_start.value;
   to.partition_max_bytes = options().max_bytes;
   if (!std::exchange(state.in_session, true)) ++members_;
+  // A leader forgets after it has added: who left and came back since the last request is not to be forgotten.
+  const auto left = forgotten_.find(state.id);
+  if (left != forgotten_.end() && (!out.by_id || left->second == topic_id_of(state))) forgotten_.erase(left);
   state.sent_next = state.next;
   state.sent_start = state.log_start;
   state.sent_version = state.version;
@@ -761,6 +767,7 @@ Task<void> Fetchers::Fetcher::fetch() {
     disconnect();
     if (std::exchange(given_up_, false)) co_return;
     WEIR_LOG_LIMITED(warn, seconds(10), "fetching from broker {} failed: {}", leader_.value, answer.error().message);
+    if (options().lost && answer.error().code == ErrorCode::NETWORK_EXCEPTION) options().lost(leader_);
     if (!news_) co_await bell_.wait(options().backoff);
     co_return;
   }
@@ -806,7 +813,11 @@ Task<void> Fetchers::Fetcher::process(client::Answer<protocol::FetchResponse> an
     }
     for (const auto& data : topic.partitions) {
       const auto it = states_.find(std::pair(name, PartitionId{data.partition_index}));
-      if (it == states_.end()) continue;
+      if (it == states_.end()) {
+        // Of a session that has more than we know of: an error would come again and again.
+        if (data.error_code != 0) session_.renew();
+        continue;
+      }
       const auto& state = it->second;
       // Only the answer to what is asked for now.
       if (!state->in_session || state->sent_version != state->version || state->sent_next != state->next ||

@@ -43,6 +43,8 @@ struct FetchOptions {
   client::ConnectionOptions connection;  // client id and transport; the time-out is socket_timeout
   // Where a broker listens for brokers; nothing: not known now. On any shard.
   std::function<std::optional<runtime::Address>(BrokerId)> address;
+  // The connection to this leader broke: it may have died. On any shard; null: nobody wants to know.
+  std::function<void(BrokerId)> lost;
   // Of this broker, now; null or -1: not known.
   std::function<BrokerEpoch()> broker_epoch;
   int fetchers = 1;                            // num.replica.fetchers

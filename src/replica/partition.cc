@@ -597,8 +597,12 @@ void Partition::want_flush() {
 }
 
 void Partition::flush_if_due() {
-  if (gone_ || log_->failed() || !log_->flush_due(now())) return;
-  flush_wanted_ = log_->log_end();
+  if (gone_ || log_->failed()) return;
+  // A segment that is full goes to the disk, as in Kafka: what a power failure can take is then never more than one.
+  const bool rolled = log_->active_base_offset() > log_->recovery_point();
+  if (!rolled && !log_->flush_due(now())) return;
+  // Who waits for flush.messages waits for more than that.
+  flush_wanted_ = rolled ? std::max({flush_wanted_, log_->active_base_offset(), hold_until_}) : log_->log_end();
   if (!flushing_) {
     flushing_ = true;
     scope_.spawn(flush_loop());

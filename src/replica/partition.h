@@ -199,7 +199,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
 
   // ---- flushing
 
-  // Starts a flush when flush.messages or flush.ms asks for one.
+  // Starts a flush when flush.messages or flush.ms asks for one, or a segment is full.
   void flush_if_due();
   // Until everything appended so far is on the disk. When that fails the partition has failed.
   runtime::Task<Result<>> flush();
