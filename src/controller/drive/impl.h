@@ -100,7 +100,8 @@ struct Controller::Impl : zkclient::Watcher, std::enable_shared_from_this<Contro
   // --- taking office (load.cc) ---
   Task<ZkResult<>> load();
   Task<ZkResult<>> set_up_features();
-  Task<ZkResult<>> load_partitions();
+  // The zxid that each state was written with.
+  Task<ZkResult<std::map<PartitionRef, std::int64_t>>> load_partitions();
   Task<ZkResult<>> drop_old_notifications();
   // Adds topics to the image, with an id for those that have none; gives their partitions.
   Task<ZkResult<std::vector<PartitionRef>>> adopt_topics(std::vector<TopicRead> topics);
@@ -163,6 +164,8 @@ struct Controller::Impl : zkclient::Watcher, std::enable_shared_from_this<Contro
   using Lost = std::map<PartitionRef, std::set<BrokerId>>;
   Task<ZkResult<>> shrink(Lost lost, decide::Batch& batch);
   Lost all_lost() const;
+  // Those of an ISR that registered after it was written, where others of it did not.
+  Lost came_back(const std::map<PartitionRef, std::int64_t>& written) const;
   Task<ZkResult<bool>> unclean_allowed(std::string topic);
   // Writes states one after the other over the versions they were made from. `make` gives the next state of one, or
   // nothing to leave it; it is called again with what is in ZooKeeper after somebody else wrote. What was written is

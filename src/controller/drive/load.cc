@@ -26,10 +26,14 @@ Task<ZkResult<>> Controller::Impl::load() {
   state.image = building.build();
   know_brokers();
   auto partitions = co_await load_partitions();
-  if (!partitions) co_return partitions;
+  if (!partitions) co_return std::unexpected(partitions.error());
 
-  // Everybody hears of everything, then leaders are given where there are none, and who is lost leaves the ISRs.
+  // Everybody hears of everything, then leaders are given where there are none, and who is lost leaves the ISRs. So
+  // does who died and came back while nobody was in office: it may have lost what it had not flushed, and joins again
+  // once it has caught up.
   decide::Batch batch;
+  auto returned = co_await shrink(came_back(*partitions), batch);
+  if (!returned) co_return returned;
   batch.tell_brokers();
   for (const auto& [id, broker] : state.image->brokers()) batch.tell_everything(id);
   for (const auto& at : decide::all_partitions(state)) {
@@ -49,17 +53,18 @@ Task<ZkResult<>> Controller::Impl::load() {
   co_return co_await preferred_asked();
 }
 
-Task<ZkResult<>> Controller::Impl::load_partitions() {
+Task<ZkResult<std::map<PartitionRef, std::int64_t>>> Controller::Impl::load_partitions() {
+  std::map<PartitionRef, std::int64_t> written;
   auto names = co_await store.children(std::string(layout::topics_path), self());
   if (!names) co_return std::unexpected(names.error());
   auto topics = co_await store.topics(std::move(*names), self());
   if (!topics) co_return std::unexpected(topics.error());
   auto at = co_await adopt_topics(std::move(*topics));
   if (!at) co_return std::unexpected(at.error());
-  auto states = co_await store.states(std::move(*at));
+  auto states = co_await store.states(std::move(*at), Watch{}, &written);
   if (!states) co_return std::unexpected(states.error());
   put(*states);
-  co_return ZkResult<>();
+  co_return written;
 }
 
 // KIP-584: from 2.7 on the controller says which features are final; there are none for brokers. Before, that there

@@ -289,6 +289,27 @@ Task<ZkResult<>> Controller::Impl::shrink(Lost lost, decide::Batch& batch) {
   co_return ZkResult<>();
 }
 
+Controller::Impl::Lost Controller::Impl::came_back(const std::map<PartitionRef, std::int64_t>& written) const {
+  Lost out;
+  for (const auto& [at, zxid] : written) {
+    const auto* partition = state.image->partition(at.topic, at.partition);
+    if (partition == nullptr || !partition->has_state() || state.image->deleting(at.topic)) continue;
+    std::set<BrokerId> later;
+    bool stayed = false;
+    for (const auto id : partition->isr) {
+      const auto* broker = state.image->broker(id);
+      if (broker == nullptr) continue;
+      if (broker->epoch.value > zxid) {
+        later.insert(id);
+      } else {
+        stayed = true;
+      }
+    }
+    if (stayed && !later.empty()) out.emplace(at, std::move(later));
+  }
+  return out;
+}
+
 Controller::Impl::Lost Controller::Impl::all_lost() const {
   Lost out;
   state.image->each_topic([&](const cluster::TopicPtr& topic) {

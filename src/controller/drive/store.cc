@@ -160,7 +160,8 @@ Task<ZkResult<std::vector<TopicRead>>> Store::topics(std::vector<std::string> na
   co_return out;
 }
 
-Task<ZkResult<std::map<PartitionRef, cluster::Partition>>> Store::states(std::vector<PartitionRef> at, Watch watch) {
+Task<ZkResult<std::map<PartitionRef, cluster::Partition>>> Store::states(
+    std::vector<PartitionRef> at, Watch watch, std::map<PartitionRef, std::int64_t>* written) {
   std::map<PartitionRef, cluster::Partition> out;
   ZkResult<> result;
   auto one = [&](std::size_t i) -> Task<void> {
@@ -178,6 +179,7 @@ Task<ZkResult<std::map<PartitionRef, cluster::Partition>>> Store::states(std::ve
       auto partition = *known;
       merge(partition, *read, there->stat.version);
       out[at[i]] = std::move(partition);
+      if (written != nullptr) (*written)[at[i]] = there->stat.mzxid;
     }
   };
   co_await zkclient::pipeline(shard_, at.size(), reads_in_flight_max, one);

@@ -49,7 +49,9 @@ class Store {
   // Those that are there and make sense.
   Task<ZkResult<std::vector<TopicRead>>> topics(std::vector<std::string> names, Watch watch);
   // The states of partitions as they are in ZooKeeper, merged into what the image has; those without are left out.
-  Task<ZkResult<std::map<PartitionRef, cluster::Partition>>> states(std::vector<PartitionRef> at, Watch watch = {});
+  // `written` (may be null) gets the zxid that each was written with.
+  Task<ZkResult<std::map<PartitionRef, cluster::Partition>>> states(
+      std::vector<PartitionRef> at, Watch watch = {}, std::map<PartitionRef, std::int64_t>* written = nullptr);
   // Which replicas partitions have: written into the nodes of their topics, one write a topic, over what else is there.
   // Gives the topics that are gone or unreadable.
   using Assignments = std::map<std::string, std::map<PartitionId, zkwire::layout::ReplicaAssignment>>;
