@@ -239,6 +239,7 @@ replica::ManagerOptions Broker::Impl::replica_options() {
     if (endpoint == nullptr) return std::nullopt;
     return runtime::Address{endpoint->host, static_cast<std::uint16_t>(endpoint->port)};
   };
+  fetch.lost = [this](BrokerId id) { node.note_lost(id); };
   fetch.broker_epoch = [this] { return node.epoch(); };
   fetch.fetchers = config.num_replica_fetchers;
   fetch.min_bytes = config.replica_fetch_min_bytes;

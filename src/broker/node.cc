@@ -7,6 +7,15 @@ config::TopicConfig Node::topic_config(const cluster::Image& image, std::string_
   return config::resolve_topic_config(config()->config, config::Properties(overrides.begin(), overrides.end()));
 }
 
+runtime::Task<void> Node::news_of_lost() {
+  constexpr milliseconds wait_max{250};
+  const auto since = clock->mono() - nanoseconds(lost_at_.load(std::memory_order_acquire));
+  const BrokerId lost{lost_.load(std::memory_order_relaxed)};
+  if (since >= wait_max || !image()->alive(lost)) co_return;
+  auto gone = [lost](const cluster::Image& now) { return !now.alive(lost); };
+  co_await images->wait_until(std::move(gone), wait_max - since);
+}
+
 replica::Settings settings_of(const config::TopicConfig& topic, const config::BrokerConfig& broker, BrokerId self) {
   replica::Settings settings;
   auto& log = settings.log;

@@ -74,6 +74,31 @@ class Node {
   BrokerEpoch epoch() const { return BrokerEpoch{epoch_.load(std::memory_order_acquire)}; }
   void set_epoch(BrokerEpoch epoch) { epoch_.store(epoch.value, std::memory_order_release); }
 
+  // Another broker's connection broke just now: it may have died, and clients that lost theirs ask who leads instead.
+  // From any thread.
+  void note_lost(BrokerId broker) {
+    lost_.store(broker.value, std::memory_order_relaxed);
+    lost_at_.store(clock->mono().count(), std::memory_order_release);
+  }
+  // Before who leads is told: when a broker was lost a moment ago this waits a moment for the controller's word, which
+  // says who leads now; a client that is told of the dead one would come back a second later only. On any shard.
+  runtime::Task<void> news_of_lost();
+
+  // Brokers that went without a goodbye a moment ago. A client that has records under way to one of them, and is told
+  // in one answer that it is no broker any more and who leads instead, may lose the thread: librdkafka 2.10 to 2.16
+  // then asks again a second later. So a broker that is gone is named in answers about topics for a little longer. From
+  // any thread.
+  struct Gone {
+    std::shared_ptr<const cluster::Broker> broker;
+    nanoseconds at{};  // of the clock's mono()
+  };
+  static constexpr seconds gone_named{3};
+  using AllGone = std::vector<Gone>;
+  std::shared_ptr<const AllGone> gone() const { return std::atomic_load_explicit(&gone_, std::memory_order_acquire); }
+  void set_gone(std::shared_ptr<const AllGone> next) {
+    std::atomic_store_explicit(&gone_, std::move(next), std::memory_order_release);
+  }
+
   // Topics that LeaderAndIsr named and UpdateMetadata has not yet: followers fetch them by id at once. From any thread.
   using TopicNames = std::map<Uuid, std::string>;
   std::shared_ptr<const TopicNames> fresh_topics() const {
@@ -96,6 +121,9 @@ class Node {
  private:
   LiveConfigPtr config_;
   std::atomic<std::int64_t> epoch_{-1};
+  std::shared_ptr<const AllGone> gone_ = std::make_shared<const AllGone>();
+  std::atomic<std::int32_t> lost_{no_broker.value};
+  std::atomic<std::int64_t> lost_at_{0};
   std::shared_ptr<const TopicNames> fresh_topics_ = std::make_shared<const TopicNames>();
 };
 

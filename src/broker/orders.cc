@@ -103,6 +103,18 @@ void Orders::know_topic_ids(const std::map<std::string, Uuid>& ids) {
   if (fresh != *before) node_.set_fresh_topics(std::make_shared<const Node::TopicNames>(std::move(fresh)));
 }
 
+void Orders::note_gone(const cluster::Image& before, const cluster::Image& now) {
+  const auto at = node_.clock->mono();
+  Node::AllGone gone;
+  for (const auto& each : *node_.gone()) {
+    if (!now.alive(each.broker->id) && at - each.at < Node::gone_named) gone.push_back(each);
+  }
+  for (const auto& [id, broker] : before.brokers()) {
+    if (!now.alive(id)) gone.push_back({broker, at});
+  }
+  if (!gone.empty() || !node_.gone()->empty()) node_.set_gone(std::make_shared<const Node::AllGone>(std::move(gone)));
+}
+
 Task<Result<OrderAnswer>> Orders::leader_and_isr(controller::LeaderAndIsrOrder order) {
   const auto turn = co_await turns_.take();
   if (auto fine = check(order.head); !fine) co_return std::unexpected(fine.error());
@@ -179,6 +191,7 @@ Task<Result<>> Orders::update_metadata(controller::UpdateMetadataOrder order) {
   const auto before = node_.images->latest();
   co_await node_.images->change(std::move(edit));
   know_topic_ids({});
+  note_gone(*before, *node_.images->latest());
   if (!same_brokers(*before, *node_.images->latest())) node_.replicas->brokers_changed();
   if (!isrs.empty()) co_await node_.replicas->learn_isrs(std::move(isrs));
   if (!gone.empty()) co_await node_.groups->topics_deleted({gone.begin(), gone.end()});

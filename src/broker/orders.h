@@ -32,6 +32,7 @@ class Orders {
  private:
   Result<> check(const controller::OrderHead& head);
   runtime::Task<void> know_group_partitions();
+  void note_gone(const cluster::Image& before, const cluster::Image& now);
   void know_topic_ids(const std::map<std::string, Uuid>& ids);
   runtime::Task<void> know_configs(const std::vector<controller::LeaderAndIsrOrder::Item>& items);
 

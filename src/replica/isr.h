@@ -28,6 +28,9 @@ struct Leadership {
   std::vector<BrokerId> removing;
   bool is_new = false;
   std::int8_t leader_recovery_state = 0;  // KIP-704; 1: an unclean leader that has to recover
+  // Of a proposal: the lives of the isr's members that were seen in sync, in its order; nothing: not known, or the
+  // leader itself (KIP-903).
+  std::vector<std::optional<BrokerEpoch>> isr_epochs;
 };
 
 // How a leader has its in-sync set changed: AlterPartition to the controller, or a write of the state znode. The

@@ -260,8 +260,7 @@ void Partition::wake_commits() {
 
 Task<Result<>> Partition::wait_for(Commit commit, nanoseconds timeout) {
   const auto self = shared_from_this();
-  commit.tenure = tenure_;
-  if (role_ == Role::leader && !met(commit) && !log_->failed()) {
+  if (stands(commit) && !met(commit) && !log_->failed()) {
     runtime::Waiter waiter(shard_);
     commit.waiter = &waiter;
     commits_.push_back(commit);
@@ -279,16 +278,16 @@ Task<Result<>> Partition::wait_for(Commit commit, nanoseconds timeout) {
   co_return Result<>{};
 }
 
-Task<Result<>> Partition::committed(Offset last, nanoseconds timeout) {
-  return wait_for({last, Goal::committed, 0, nullptr}, timeout);
+Task<Result<>> Partition::committed(Offset last, nanoseconds timeout, std::optional<std::uint64_t> tenure) {
+  return wait_for({last, Goal::committed, tenure.value_or(tenure_), nullptr}, timeout);
 }
 
-Task<Result<>> Partition::flushed(Offset last, nanoseconds timeout) {
-  return wait_for({last, Goal::flushed, 0, nullptr}, timeout);
+Task<Result<>> Partition::flushed(Offset last, nanoseconds timeout, std::optional<std::uint64_t> tenure) {
+  return wait_for({last, Goal::flushed, tenure.value_or(tenure_), nullptr}, timeout);
 }
 
 Task<Result<>> Partition::deleted(Offset before, nanoseconds timeout) {
-  return wait_for({before, Goal::deleted, 0, nullptr}, timeout);
+  return wait_for({before, Goal::deleted, tenure_, nullptr}, timeout);
 }
 
 // ---- who waits for data
@@ -416,7 +415,14 @@ void Partition::shrink_isr_if_due() {
 }
 
 void Partition::propose(std::vector<BrokerId> isr, bool expands) {
-  pending_ = PendingIsr{std::move(isr), expands, ++proposals_};
+  // The lives that were seen to have caught up: a follower that comes back without its disk is another one, and must
+  // not be taken in by a proposal that is tried again (KIP-903).
+  std::vector<std::optional<BrokerEpoch>> epochs;
+  for (const auto id : isr) {
+    const auto* member = follower(id);
+    epochs.push_back(member == nullptr ? std::nullopt : member->epoch);
+  }
+  pending_ = PendingIsr{std::move(isr), std::move(epochs), expands, ++proposals_};
   scope_.spawn(alter(proposals_));
 }
 
@@ -425,6 +431,7 @@ Task<void> Partition::alter(std::uint64_t number) {
   while (pending_ && pending_->number == number && role_ == Role::leader) {
     auto proposed = leadership_;
     proposed.isr = pending_->isr;
+    proposed.isr_epochs = pending_->epochs;
     auto answer = co_await options_.isr_changer->alter(id_, topic_id().value_or(Uuid{}), std::move(proposed));
     // The controller spoke in between: what came of this proposal is in what it said, or will be.
     if (!pending_ || pending_->number != number || role_ != Role::leader) break;

@@ -125,11 +125,15 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // Until everything up to `last` (inclusive) is committed. REQUEST_TIMED_OUT after `timeout`;
   // NOT_LEADER_OR_FOLLOWER when leadership ends meanwhile; NOT_ENOUGH_REPLICAS_AFTER_APPEND when it is committed by
   // fewer than min.insync.replicas.
-  runtime::Task<Result<>> committed(Offset last, nanoseconds timeout);
+  // `tenure`: the one of the append, when something was awaited since; leadership that was lost and won again meanwhile
+  // is not the one that the record was appended under: it may be cut off.
+  runtime::Task<Result<>> committed(Offset last, nanoseconds timeout, std::optional<std::uint64_t> tenure = {});
 
   // Until `last` is on the disk, where flush.messages says that nothing is acknowledged before (acks=1). At once when
   // it does not.
-  runtime::Task<Result<>> flushed(Offset last, nanoseconds timeout);
+  runtime::Task<Result<>> flushed(Offset last, nanoseconds timeout, std::optional<std::uint64_t> tenure = {});
+  // Which uninterrupted leadership this is; to be asked right after an append.
+  std::uint64_t tenure() const { return tenure_; }
 
   Offset high_watermark() const { return log_->high_watermark(); }
 
@@ -217,7 +221,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
     runtime::Waiter* waiter;
   };
   struct PendingIsr {
-    std::vector<BrokerId> isr;  // proposed
+    std::vector<BrokerId> isr;                       // proposed
+    std::vector<std::optional<BrokerEpoch>> epochs;  // of its members, when they were seen in sync
     bool expands = false;
     std::uint64_t number = 0;
   };

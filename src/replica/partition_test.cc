@@ -123,6 +123,23 @@ TEST_F(PartitionTest, LostLeadershipWakesCommitsAndReaders) {
   EXPECT_TRUE(**woken);
 }
 
+// The record may have been cut off in between, and the offset may be another record's.
+TEST_F(PartitionTest, WhatAnEarlierLeadershipAppendedIsNotAcknowledgedByALaterOne) {
+  auto partition = machine.make("t", Machine::lead(1, {self, BrokerId{2}}));
+  ASSERT_TRUE(machine.append(partition, "a"));
+  const auto tenure = partition->tenure();
+  ASSERT_TRUE(machine.apply("t", 0, Machine::lead(2, {BrokerId{2}, self}, BrokerId{2})));
+  ASSERT_TRUE(machine.apply("t", 0, Machine::lead(3)));  // leads again, and alone: all that is there is committed
+  EXPECT_EQ(partition->high_watermark(), Offset{1});
+  Result<> answer;
+  machine.run([&]() -> Task<void> { answer = co_await partition->committed(Offset{0}, 1s, tenure); });
+  EXPECT_EQ(code(answer), ErrorCode::NOT_LEADER_OR_FOLLOWER);
+  machine.run([&]() -> Task<void> { answer = co_await partition->flushed(Offset{0}, 1s, tenure); });
+  EXPECT_EQ(code(answer), ErrorCode::NOT_LEADER_OR_FOLLOWER);
+  machine.run([&]() -> Task<void> { answer = co_await partition->committed(Offset{0}, 1s, partition->tenure()); });
+  EXPECT_EQ(code(answer), ErrorCode::NONE);
+}
+
 TEST_F(PartitionTest, AReplicaTakenAwayWakesCommitsAndReadersAndRefuses) {
   auto partition = machine.make("t", Machine::lead(1, {self, BrokerId{2}}));
   ASSERT_TRUE(machine.append(partition, "a"));

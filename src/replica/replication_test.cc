@@ -292,6 +292,36 @@ TEST(Replication, ErrorsOfIsrChanges) {
   ASSERT_TRUE(cluster.until([&] { return cluster.board.states[t0].isr.size() == 1; }, 1min));
 }
 
+// A proposal that is tried again speaks of the life that was in sync, not of one that came back without its disk.
+TEST(Replication, AProposalKeepsTheLivesThatWereInSync) {
+  Machine machine;
+  Board board;
+  machine.options.isr_changer = &board;
+  ASSERT_TRUE(machine.start());
+  auto shrunk = Machine::lead(1, {self});
+  shrunk.replicas = {self, BrokerId{2}};
+  auto partition = machine.make("t", shrunk);
+  ASSERT_TRUE(machine.append(partition, "a"));
+  board.errors = {ErrorCode::NETWORK_EXCEPTION};
+  const auto fetched = [&](Offset at, BrokerEpoch life) {
+    machine.run([&]() -> Task<void> {
+      partition->follower_fetched(BrokerId{2}, at, Offset{0}, life, machine.world.clock().mono());
+      co_return;
+    });
+  };
+  fetched(Offset{1}, BrokerEpoch{5});
+  machine.world.settle();
+  ASSERT_EQ(board.calls, 1);
+  fetched(Offset{0}, BrokerEpoch{9});
+  machine.world.run_for(1s);
+  ASSERT_GE(board.calls, 2);
+  for (const auto& asked : board.asked) {
+    ASSERT_EQ(asked.isr.size(), 2U);
+    ASSERT_EQ(asked.isr_epochs.size(), 2U);
+    EXPECT_EQ(asked.isr_epochs[1], BrokerEpoch{5});
+  }
+}
+
 TEST(Replication, TooFewInSyncRefuseOrSaySoAfterwards) {
   Cluster cluster(3);
   for (auto& node : cluster.nodes) node->settings["t"].min_insync_replicas = 2;

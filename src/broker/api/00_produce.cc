@@ -31,6 +31,7 @@ struct Item {
   std::vector<record::RecordError> record_errors;
   log::Appended appended;
   std::shared_ptr<replica::Partition> in;
+  std::uint64_t tenure = 0;  // of the leadership it was appended under
 };
 
 struct Share {
@@ -57,6 +58,7 @@ void append(Node& node, Item& item, std::int16_t acks) {
   item.error.code = ErrorCode::NONE;
   item.appended = *appended;
   item.in = partition;
+  item.tenure = partition->tenure();
 }
 
 // On the owner: append all, then wait until all are committed where the producer asked for that.
@@ -66,10 +68,11 @@ Task<void> append_share(Node& node, const Share& share, std::int16_t acks, nanos
   const auto deadline = share.owner->clock().mono() + timeout;
   for (auto* item : share.items) {
     if (item->error.code != ErrorCode::NONE) continue;
-    if (item->in->high_watermark() > item->appended.last_offset) continue;
+    const bool leads_still = item->in->leads() && item->in->tenure() == item->tenure;
+    if (leads_still && item->in->high_watermark() > item->appended.last_offset) continue;
     const auto left = std::max(deadline - share.owner->clock().mono(), nanoseconds(0));
-    auto done = acks == -1 ? co_await item->in->committed(item->appended.last_offset, left)
-                           : co_await item->in->flushed(item->appended.last_offset, left);
+    auto done = acks == -1 ? co_await item->in->committed(item->appended.last_offset, left, item->tenure)
+                           : co_await item->in->flushed(item->appended.last_offset, left, item->tenure);
     if (!done) item->error = std::move(done.error());
   }
 }

@@ -70,16 +70,24 @@ Task<Response> metadata(Request& request) {
     }
   }
 
+  co_await node.news_of_lost();
   const auto image = node.image();
   protocol::MetadataResponse out;
-  for (const auto& [id, broker] : image->brokers()) {
-    const auto* endpoint = broker->endpoint(listener);
-    if (endpoint == nullptr) continue;
+  const auto name_broker = [&](const cluster::Broker& broker) {
+    const auto* endpoint = broker.endpoint(listener);
+    if (endpoint == nullptr) return;
     auto& to = out.brokers.emplace_back();
-    to.node_id = id.value;
+    to.node_id = broker.id.value;
     to.host = endpoint->host;
     to.port = endpoint->port;
-    if (broker->rack) to.rack = *broker->rack;
+    if (broker.rack) to.rack = *broker.rack;
+  };
+  for (const auto& [id, broker] : image->brokers()) name_broker(*broker);
+  const auto gone = node.gone();
+  if (in.topics && !in.topics->empty()) {
+    for (const auto& each : *gone) {
+      if (!image->alive(each.broker->id) && node.clock->mono() - each.at < Node::gone_named) name_broker(*each.broker);
+    }
   }
   out.cluster_id = node.cluster_id;
   out.controller_id = image->controller().value;

@@ -34,6 +34,7 @@ Task<protocol::FindCoordinatorResponse::Coordinator> find(Request& request, std:
   if (!node.image()->topic(cluster::group_metadata_topic)) {
     co_await auto_create_topic(node, std::string(cluster::group_metadata_topic));
   }
+  co_await node.news_of_lost();
   const auto image = node.image();
   const auto topic = image->topic(cluster::group_metadata_topic);
   const cluster::Partition* partition = nullptr;

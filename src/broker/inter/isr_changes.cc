@@ -38,16 +38,11 @@ Task<Result<Leadership>> IsrChanges::alter(TopicPartition partition, Uuid topic_
   item.leader_epoch = proposed.leader_epoch;
   item.partition_epoch = proposed.partition_epoch;
   item.recovery_state = proposed.leader_recovery_state;
-  const auto here = node_.replicas->find(partition.topic, partition.partition);
-  for (const auto id : proposed.isr) {
+  for (std::size_t i = 0; i < proposed.isr.size(); ++i) {
     // The life of the follower that caught up; the controller refuses a later one, which may have lost its disk.
-    auto epoch = id == node_.id ? node_.epoch() : BrokerEpoch{-1};
-    if (here) {
-      const auto& followers = here->followers();
-      const auto it = std::ranges::find(followers, id, &replica::Follower::id);
-      if (it != followers.end() && it->epoch) epoch = *it->epoch;
-    }
-    item.new_isr.push_back({id, epoch});
+    auto epoch = proposed.isr[i] == node_.id ? node_.epoch() : BrokerEpoch{-1};
+    if (i < proposed.isr_epochs.size() && proposed.isr_epochs[i]) epoch = *proposed.isr_epochs[i];
+    item.new_isr.push_back({proposed.isr[i], epoch});
   }
   change->proposed = std::move(proposed);
   auto work = [this, &change] { return wait(std::move(change)); };
