@@ -1,0 +1,149 @@
+#include "replica/fetch_steps.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace weir::replica::fetching {
+
+using runtime::call;
+
+Item item_of(const StatePtr& state) {
+  Item item;
+  item.state = state;
+  item.version = state->version;
+  item.following = state->following;
+  return item;
+}
+
+void look(Item& item) {
+  const auto& log = item.following.partition->log();
+  item.next = log.log_end();
+  item.log_start = log.log_start();
+  item.last_epoch = log.latest_epoch().value_or(no_leader_epoch);
+  item.flush = item.following.partition->acknowledges_by_flush();
+}
+
+void cut_to(Item& item, Offset offset) {
+  auto done = item.following.partition->truncate_to(item.following.epoch, offset);
+  if (done) {
+    item.cut = *done;
+  } else {
+    item.error = done.error();
+  }
+}
+
+void enter(Item& item, Divergence divergence) {
+  auto& partition = *item.following.partition;
+  if (auto fine = partition.check_following(item.following.epoch); !fine) {
+    item.error = fine.error();
+    return;
+  }
+  const bool epochs = partition.log().latest_epoch().has_value();
+  if (!epochs || divergence == Divergence::unknown) cut_to(item, partition.log().high_watermark());
+  item.complete = !epochs || divergence != Divergence::by_question;
+  look(item);
+}
+
+// The leader said where the epoch that this log has last ended there (KIP-101); of an epoch that is not known here the
+// one before is asked for next (KIP-279).
+void part_ways(Item& item) {
+  auto& partition = *item.following.partition;
+  if (auto fine = partition.check_following(item.following.epoch); !fine) {
+    item.error = fine.error();
+    return;
+  }
+  const auto& log = partition.log();
+  const auto theirs = item.leader_end;
+  Offset to;
+  if (theirs.end == no_offset) {
+    to = log.high_watermark();
+  } else if (theirs.epoch == no_leader_epoch) {
+    to = theirs.end;
+  } else {
+    const auto mine = log.end_of_epoch(theirs.epoch);
+    if (mine.end == no_offset) {
+      to = theirs.end;
+    } else if (mine.epoch != theirs.epoch) {
+      to = mine.end;
+      item.complete = false;
+    } else {
+      to = std::min(mine.end, theirs.end);
+    }
+  }
+  cut_to(item, std::min(to, log.log_end()));
+  look(item);
+}
+
+void take_records(Item& item) {
+  auto& partition = *item.following.partition;
+  auto done = partition.append_fetched(item.following.epoch, item.at, std::move(item.records),
+                                       item.leader_high_watermark, item.leader_start);
+  if (done) {
+    item.appended = *done;
+  } else {
+    item.error = done.error();
+  }
+  look(item);
+}
+
+// The leader's log is [leader_start, leader_end): what was asked for is not in it.
+void move_into_range(Item& item) {
+  auto& partition = *item.following.partition;
+  if (auto fine = partition.check_following(item.following.epoch); !fine) {
+    item.error = fine.error();
+    return;
+  }
+  const auto end = partition.log().log_end();
+  if (item.leader_end.end < end) {
+    cut_to(item, item.leader_end.end);
+  } else if (item.leader_start > end) {
+    auto done = partition.truncate_fully_and_start_at(item.following.epoch, item.leader_start);
+    if (!done) item.error = done.error();
+    item.cut = true;
+  }
+  look(item);
+}
+
+Task<void> flush_one(Item& item) {
+  auto done = co_await item.following.partition->flush();
+  if (!done) item.error = done.error();
+}
+
+Task<void> run_here(runtime::Shard& owner, const std::vector<Item*>& share, const Step& step) {
+  bool flush = false;
+  for (auto* item : share) {
+    step(*item);
+    flush = flush || (item->flush && item->error.code == ErrorCode::NONE);
+  }
+  if (!flush) co_return;
+  // What the next request acknowledges is on the disk before it leaves.
+  runtime::Scope scope(owner);
+  for (auto* item : share) {
+    if (item->flush && item->error.code == ErrorCode::NONE) scope.spawn(flush_one(*item));
+  }
+  co_await scope.stop();
+}
+
+Task<void> run_share(runtime::Shard& owner, std::vector<Item*> share, const Step& step) {
+  auto work = [&owner, &share, &step] { return run_here(owner, share, step); };
+  co_await call(owner, std::move(work));
+}
+
+// One call to each shard, side by side.
+Task<void> on_owners(std::vector<Item>& items, Step step) {
+  std::vector<std::pair<runtime::Shard*, std::vector<Item*>>> shares;
+  for (auto& item : items) {
+    auto it = std::ranges::find(shares, item.following.owner, &std::pair<runtime::Shard*, std::vector<Item*>>::first);
+    if (it == shares.end()) it = shares.insert(shares.end(), {item.following.owner, {}});
+    it->second.push_back(&item);
+  }
+  if (shares.size() == 1) {
+    co_await run_share(*shares[0].first, std::move(shares[0].second), step);
+    co_return;
+  }
+  runtime::Scope scope(*runtime::Shard::current());
+  for (auto& [owner, share] : shares) scope.spawn(run_share(*owner, std::move(share), step));
+  co_await scope.stop();
+}
+
+}  // namespace weir::replica::fetching
