@@ -6,6 +6,8 @@ import pytest
 import checker
 from checker import check, read_history
 
+pytestmark = pytest.mark.short
+
 
 class Histories:
     """A history written by hand: t goes on by one with each event."""

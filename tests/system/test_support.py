@@ -12,6 +12,8 @@ from faults import Faults
 from history import History, id_of, records_of, value
 from network import Namespaces
 
+pytestmark = pytest.mark.short
+
 
 def python(faults, code, *arguments):
     return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], env={**os.environ, **faults.env}, capture_output=True, text=True)
