@@ -269,9 +269,9 @@ Task<Result<>> Broker::Impl::connect() {
   const auto wait = milliseconds(config.zookeeper_connection_timeout_ms);
   if (!co_await session->wait_connected(wait)) {
     if (session->state() == zkclient::State::auth_failed) {
-      co_return fail(ErrorCode::SASL_AUTHENTICATION_FAILED,
-                     fmt::format("ZooKeeper at zookeeper.connect={} refused this broker's credentials",
-                                 config.zookeeper_connect));
+      co_return fail(
+          ErrorCode::SASL_AUTHENTICATION_FAILED,
+          fmt::format("ZooKeeper at zookeeper.connect={} refused this broker's credentials", config.zookeeper_connect));
     }
     co_return fail(ErrorCode::BROKER_NOT_AVAILABLE,
                    fmt::format("no ZooKeeper answers at zookeeper.connect={} within {} ms "

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "broker/inter/controller_channel.h"
 #include "cluster/topic_name.h"
 #include "zkclient/pipeline.h"
 #include "zkwire/layout.h"
@@ -27,22 +28,34 @@ bool same_brokers(const cluster::Image& a, const cluster::Image& b) {
 
 }  // namespace
 
-Result<> Orders::check(const controller::OrderHead& head) {
+Task<Result<>> Orders::check(controller::OrderHead head) {
   const auto own = node_.epoch();
-  if (own.value < 0) return fail(ErrorCode::STALE_BROKER_EPOCH, "this broker is not registered");
+  if (own.value < 0) co_return fail(ErrorCode::STALE_BROKER_EPOCH, "this broker is not registered");
   if (head.broker_epoch.value >= 0 && head.broker_epoch < own) {
-    return fail(ErrorCode::STALE_BROKER_EPOCH,
-                fmt::format("an order for broker epoch {}, this is epoch {}", head.broker_epoch.value, own.value));
+    co_return fail(ErrorCode::STALE_BROKER_EPOCH,
+                   fmt::format("an order for broker epoch {}, this is epoch {}", head.broker_epoch.value, own.value));
   }
   if (head.controller_epoch < heard_) {
     WEIR_LOG_LIMITED(info, seconds(1), "an order of controller {} of epoch {} is refused: epoch {} was heard of",
                      head.controller.value, head.controller_epoch.value, heard_.value);
-    return fail(ErrorCode::STALE_CONTROLLER_EPOCH,
-                fmt::format("controller {} of epoch {} is older than epoch {}", head.controller.value,
-                            head.controller_epoch.value, heard_.value));
+    co_return fail(ErrorCode::STALE_CONTROLLER_EPOCH,
+                   fmt::format("controller {} of epoch {} is older than epoch {}", head.controller.value,
+                               head.controller_epoch.value, heard_.value));
   }
-  heard_ = head.controller_epoch;
-  return {};
+  if (head.controller_epoch > heard_) {
+    // A stranger could make this broker deaf to its controller by an epoch that there will not be for long.
+    const std::string path(layout::controller_epoch_path);
+    auto there = co_await node_.zk->get(path);
+    ControllerEpoch known{-1};
+    if (there) known = layout::decode_controller_epoch(path, there->data).value_or(known);
+    if (head.controller_epoch > known) {
+      WEIR_LOG_LIMITED(warn, seconds(1), "an order of controller {} is refused: there is no epoch {} yet",
+                       head.controller.value, head.controller_epoch.value);
+      co_return fail(ErrorCode::STALE_CONTROLLER_EPOCH, "there is no such controller epoch");
+    }
+    heard_ = head.controller_epoch;
+  }
+  co_return Result<>{};
 }
 
 // How many partitions __consumer_offsets has decides which one a group belongs to: asked before the first election.
@@ -84,7 +97,9 @@ Task<void> Orders::know_configs(const std::vector<controller::LeaderAndIsrOrder:
   co_await zkclient::pipeline(*node_.control, topics.size(), in_flight_max, std::move(read));
   auto edit = [&](cluster::ImageBuilder& next) {
     for (std::size_t i = 0; i < topics.size(); ++i) {
-      if (configs[i]) next.set_config({cluster::ConfigType::topic, topics[i]}, *configs[i]);
+      // What is there came by /config/changes, and later than what was read here.
+      const cluster::ConfigKey key{cluster::ConfigType::topic, topics[i]};
+      if (configs[i] && next.now().config(key).empty()) next.set_config(key, *configs[i]);
     }
   };
   co_await node_.images->change(std::move(edit));
@@ -117,7 +132,7 @@ void Orders::note_gone(const cluster::Image& before, const cluster::Image& now) 
 
 Task<Result<OrderAnswer>> Orders::leader_and_isr(controller::LeaderAndIsrOrder order) {
   const auto turn = co_await turns_.take();
-  if (auto fine = check(order.head); !fine) co_return std::unexpected(fine.error());
+  if (auto fine = co_await check(order.head); !fine) co_return std::unexpected(fine.error());
   co_await know_configs(order.partitions);
   std::vector<replica::Change> changes;
   bool groups_change = false;
@@ -159,7 +174,7 @@ Task<Result<OrderAnswer>> Orders::leader_and_isr(controller::LeaderAndIsrOrder o
 
 Task<Result<>> Orders::update_metadata(controller::UpdateMetadataOrder order) {
   const auto turn = co_await turns_.take();
-  if (auto fine = check(order.head); !fine) co_return std::unexpected(fine.error());
+  if (auto fine = co_await check(order.head); !fine) co_return std::unexpected(fine.error());
   std::set<std::string> gone;
   for (const auto& item : order.partitions) {
     if (item.state.leader.value == controller::leader_during_delete) gone.insert(item.at.topic);
@@ -182,7 +197,16 @@ Task<Result<>> Orders::update_metadata(controller::UpdateMetadataOrder order) {
     for (const auto& [name, id] : order.topic_ids) {
       if (!gone.contains(name)) next.put_topic(name, id);
     }
-    for (auto& item : order.partitions) next.put_partition(item.at.topic, item.at.partition, std::move(item.state));
+    for (auto& item : order.partitions) {
+      // Word that was under way for long does not undo what is known.
+      const auto known_topic = next.now().topic(item.at.topic);
+      const auto id = order.topic_ids.find(item.at.topic);
+      const bool same =
+          known_topic && id != order.topic_ids.end() && !id->second.is_zero() && id->second == known_topic->id;
+      const auto* known = same ? next.now().partition(item.at.topic, item.at.partition) : nullptr;
+      if (known != nullptr && item.state.leader_epoch < known->leader_epoch) continue;
+      next.put_partition(item.at.topic, item.at.partition, std::move(item.state));
+    }
     for (const auto& name : gone) {
       next.remove_topic(name);
       next.set_config({cluster::ConfigType::topic, name}, {});
@@ -191,6 +215,7 @@ Task<Result<>> Orders::update_metadata(controller::UpdateMetadataOrder order) {
   const auto before = node_.images->latest();
   co_await node_.images->change(std::move(edit));
   know_topic_ids({});
+  if (node_.controller_channel != nullptr) node_.controller_channel->controller_changed();
   note_gone(*before, *node_.images->latest());
   if (!same_brokers(*before, *node_.images->latest())) node_.replicas->brokers_changed();
   if (!isrs.empty()) co_await node_.replicas->learn_isrs(std::move(isrs));
@@ -200,7 +225,7 @@ Task<Result<>> Orders::update_metadata(controller::UpdateMetadataOrder order) {
 
 Task<Result<OrderAnswer>> Orders::stop_replica(controller::StopReplicaOrder order) {
   const auto turn = co_await turns_.take();
-  if (auto fine = check(order.head); !fine) co_return std::unexpected(fine.error());
+  if (auto fine = co_await check(order.head); !fine) co_return std::unexpected(fine.error());
   std::vector<replica::Stop> stops;
   for (const auto& item : order.partitions) {
     stops.push_back({{item.at.topic, item.at.partition}, item.remove, item.leader_epoch});

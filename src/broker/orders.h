@@ -30,7 +30,7 @@ class Orders {
   runtime::Task<Result<controller::OrderAnswer>> stop_replica(controller::StopReplicaOrder order);
 
  private:
-  Result<> check(const controller::OrderHead& head);
+  runtime::Task<Result<>> check(controller::OrderHead head);
   runtime::Task<void> know_group_partitions();
   void note_gone(const cluster::Image& before, const cluster::Image& now);
   void know_topic_ids(const std::map<std::string, Uuid>& ids);

@@ -24,6 +24,12 @@ constexpr seconds start_wait_max{30};
 // Memory of answers that wait for a peer to take them; over it the connection is not read.
 constexpr std::uint64_t unsent_bytes_max = 8 * MiB;
 
+// Requests of brokers among themselves.
+bool among_brokers(std::int16_t api_key) {
+  constexpr std::array<std::int16_t, 6> keys{4, 5, 6, 7, 56, 67};
+  return std::ranges::find(keys, api_key) != keys.end();
+}
+
 struct Slot {
   std::unique_ptr<Request> request;  // until the answer is there
   Response response;
@@ -146,6 +152,11 @@ Task<Response> Serving::respond(Request& request) {
     co_return Response::close(fmt::format("{} request of version {}, served are {} to {}",
                                           protocol::find_api(row->key)->name, header.request_api_version,
                                           row->version_min, row->version_max));
+  }
+  if (among_brokers(header.request_api_key) && connection_.listener() != node_.config()->config.inter_broker_listener) {
+    node_.metrics->unsupported.add();
+    co_return Response::close(fmt::format("{} is for brokers, on their listener (inter.broker.listener.name)",
+                                          protocol::find_api(row->key)->name));
   }
   co_await until_ready(header.request_api_key);
   co_return co_await row->handler(request);

@@ -72,7 +72,10 @@ Result<> Partition::become(const Leadership& to) {
   const auto role = to.leader == self_ ? Role::leader : Role::follower;
   if (role == Role::leader && new_epoch) {
     // The epoch begins where the log ends: what followers and consumers check their offsets against (KIP-101).
-    if (auto done = log_->assign_epoch(to.leader_epoch, log_->log_end()); !done) return done;
+    if (auto done = log_->assign_epoch(to.leader_epoch, log_->log_end()); !done) {
+      tell_failure(done.error());
+      return done;
+    }
   }
   gone_ = false;  // a replica that was stopped and kept is back
   if (role == Role::leader) {
@@ -328,6 +331,8 @@ void Partition::follower_fetched(BrokerId replica, Offset fetch_offset, Offset f
                                  std::optional<BrokerEpoch> epoch, nanoseconds at) {
   auto* known = role_ == Role::leader ? follower(replica) : nullptr;
   if (known == nullptr) return;
+  // A request of an earlier life of the follower, read late: what that life had the one of now may have lost.
+  if (epoch && known->epoch && *epoch < *known->epoch) return;
   const auto low_before = commits_.empty() ? no_offset : low_watermark();
   const auto end_before = known->log_end;
   known->fetched(fetch_offset, follower_log_start, log_->log_end(), epoch, at);
@@ -532,7 +537,10 @@ Result<std::uint64_t> Partition::append_fetched(LeaderEpoch epoch, Offset at, by
       const auto first = batches.next();
       if (first && first->base_offset() < at && first->last_offset() >= at) {
         auto removal = log_->truncate_fully_and_start_at(first->base_offset(), now());
-        if (!removal) return std::unexpected(removal.error());
+        if (!removal) {
+          tell_failure(removal.error());
+          return std::unexpected(removal.error());
+        }
         discard(std::move(*removal));
         done = log_->append_as_follower(std::move(records), now(), epoch);
       }
@@ -547,7 +555,10 @@ Result<std::uint64_t> Partition::append_fetched(LeaderEpoch epoch, Offset at, by
   // What was committed stays so: a new leader may still have to learn how far.
   if (log_->advance_high_watermark(leader_high_watermark)) signal_data();
   if (leader_log_start > log_->log_start() && leader_log_start <= log_->high_watermark()) {
-    if (auto moved = log_->advance_log_start(leader_log_start); !moved) return std::unexpected(moved.error());
+    if (auto moved = log_->advance_log_start(leader_log_start); !moved) {
+      tell_failure(moved.error());
+      return std::unexpected(moved.error());
+    }
   }
   flush_if_due();
   return appended;
@@ -560,7 +571,10 @@ Result<bool> Partition::truncate_to(LeaderEpoch epoch, Offset offset) {
              id_.text(), offset.value, log_->high_watermark().value);
   }
   auto cut = log_->truncate_to(offset);
-  if (!cut) return std::unexpected(cut.error());
+  if (!cut) {
+    tell_failure(cut.error());
+    return std::unexpected(cut.error());
+  }
   hold_until_ = std::min(hold_until_, log_->log_end());
   flush_wanted_ = std::min(flush_wanted_, log_->log_end());
   return *cut;
@@ -571,7 +585,10 @@ Result<> Partition::truncate_fully_and_start_at(LeaderEpoch epoch, Offset offset
   WEIR_LOG(warn, "{}: the whole log [{}, {}) goes, it starts anew at {}", id_.text(), log_->log_start().value,
            log_->log_end().value, offset.value);
   auto removal = log_->truncate_fully_and_start_at(offset, now());
-  if (!removal) return std::unexpected(removal.error());
+  if (!removal) {
+    tell_failure(removal.error());
+    return std::unexpected(removal.error());
+  }
   discard(std::move(*removal));
   hold_until_ = flush_wanted_ = Offset{0};
   return {};

@@ -15,9 +15,17 @@ runtime::Task<Result<std::shared_ptr<client::Connection>>> ControllerChannel::re
     co_return fail(ErrorCode::NOT_CONTROLLER, fmt::format("the controller, broker {}, has no listener {}", id.value,
                                                           live->config.inter_broker_listener));
   }
-  // Another term of office is another life: what hangs on the way to the old one is not waited for.
+  asked_ = id;
+  asked_epoch_ = image->controller_epoch();
   co_return co_await peers_.to(id, {endpoint->host, static_cast<std::uint16_t>(endpoint->port)},
                                image->controller_epoch().value);
+}
+
+void ControllerChannel::controller_changed() {
+  const auto& image = node_.images->latest();
+  if (asked_ == no_broker || (image->controller() == asked_ && image->controller_epoch() == asked_epoch_)) return;
+  peers_.drop(asked_);
+  asked_ = no_broker;
 }
 
 }  // namespace weir::broker

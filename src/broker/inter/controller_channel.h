@@ -34,6 +34,9 @@ class ControllerChannel {
     co_return (*connection)->version_for(Request::api_key, Request::version_min, Request::version_max, {});
   }
 
+  // The image may name another controller now: calls that hang on the way to the one before end.
+  void controller_changed();
+
   // Calls under way end.
   runtime::Task<void> stop() { return peers_.stop(); }
 
@@ -42,6 +45,8 @@ class ControllerChannel {
 
   Node& node_;
   Peers peers_;
+  BrokerId asked_ = no_broker;  // who was asked last, in which term of office
+  ControllerEpoch asked_epoch_{-1};
 };
 
 }  // namespace weir::broker

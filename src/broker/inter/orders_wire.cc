@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "cluster/topic_name.h"
 
 namespace weir::broker {
 
@@ -52,8 +53,10 @@ Result<> check_head(bool kraft) {
   if (kraft) return fail(ErrorCode::INVALID_REQUEST, "orders of a KRaft controller are not taken");
   return {};
 }
+// What is ordered becomes folders and tables: names and numbers are those that there can be.
+constexpr std::int32_t partitions_max = 1'000'000;
 Result<> check_partition(std::string_view topic, std::int32_t partition) {
-  if (partition >= 0 && !topic.empty()) return {};
+  if (partition >= 0 && partition < partitions_max && cluster::validate_topic_name(topic)) return {};
   return fail(ErrorCode::INVALID_REQUEST, fmt::format("\"{}\"-{} is no partition", topic, partition));
 }
 

@@ -1,0 +1,72 @@
+// What others than the controller say with the controller's requests.
+#include "broker/orders.h"
+
+#include <gtest/gtest.h>
+
+#include "broker/test_running.h"
+#include "protocol/messages/controlled_shutdown.h"
+#include "protocol/messages/leader_and_isr.h"
+#include "protocol/messages/stop_replica.h"
+#include "protocol/messages/update_metadata.h"
+
+namespace weir::broker {
+namespace {
+
+TEST(BrokerOrders, OfAControllerEpochThatThereIsNotAreRefused) {
+  Running r;
+  protocol::UpdateMetadataRequest far;
+  far.controller_id = 1;
+  far.controller_epoch = 0x7fffffff;
+  const auto refused = r.client->call<protocol::UpdateMetadataResponse>(7, far);
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(code(refused->error_code), ErrorCode::STALE_CONTROLLER_EPOCH);
+  // The broker still hears its controller.
+  EXPECT_EQ(r.client->create_topic("t", 2), ErrorCode::NONE);
+  EXPECT_EQ(r.client->produce("t", 1, Strings{"a"}).error, ErrorCode::NONE);
+}
+
+TEST(BrokerOrders, OfAnEarlierControllerAreRefused) {
+  Running r;
+  ASSERT_EQ(r.client->create_topic("t", 1), ErrorCode::NONE);
+  protocol::StopReplicaRequest old;
+  old.controller_id = 7;
+  old.controller_epoch = 0;
+  auto& topic = old.topic_states.emplace_back();
+  topic.topic_name = "t";
+  topic.partition_states.emplace_back().delete_partition = true;
+  const auto refused = r.client->call<protocol::StopReplicaResponse>(3, old);
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(code(refused->error_code), ErrorCode::STALE_CONTROLLER_EPOCH);
+  EXPECT_EQ(r.client->produce("t", 0, Strings{"a"}).error, ErrorCode::NONE);
+}
+
+TEST(BrokerOrders, NamesAndNumbersThatCannotBeAreRefused) {
+  Running r;
+  protocol::UpdateMetadataRequest far;
+  far.controller_id = 1;
+  far.controller_epoch = 1;
+  auto& topic = far.topic_states.emplace_back();
+  topic.topic_name = "t";
+  topic.partition_states.emplace_back().partition_index = 0x7fffffff;
+  auto answer = r.client->call<protocol::UpdateMetadataResponse>(7, far);
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(code(answer->error_code), ErrorCode::INVALID_REQUEST);
+  topic.topic_name = "../../x";
+  topic.partition_states[0].partition_index = 0;
+  answer = r.client->call<protocol::UpdateMetadataResponse>(7, far);
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(code(answer->error_code), ErrorCode::INVALID_REQUEST);
+}
+
+TEST(BrokerOrders, OfBrokersAreTakenOnTheirListenerOnly) {
+  Running r({{"listeners", "CLIENT://127.0.0.1:9092,INSIDE://127.0.0.1:9093"},
+             {"listener.security.protocol.map", "CLIENT:PLAINTEXT,INSIDE:PLAINTEXT"},
+             {"inter.broker.listener.name", "INSIDE"}});
+  protocol::ControlledShutdownRequest request;
+  request.broker_id = 1;
+  EXPECT_FALSE(r.client->call<protocol::ControlledShutdownResponse>(3, request));
+  EXPECT_TRUE(r.client->ended());
+}
+
+}  // namespace
+}  // namespace weir::broker
