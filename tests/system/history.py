@@ -48,11 +48,11 @@ class History:
             if not self.file.closed:
                 self.file.close()
 
-    def replicas(self, broker, folder, topics):
-        """What one broker has of these topics in its log directory; it does not run any more."""
+    def replicas(self, broker, folder, partitions):
+        """What one broker has of these partitions in its log directory; it does not run any more."""
         for path in sorted(Path(folder).iterdir()):
             topic, _, partition = path.name.rpartition("-")
-            if topic in topics and path.is_dir():
+            if partition.isdigit() and (topic, int(partition)) in partitions:
                 records = list(records_of(path))
                 start = records[0][0] if records else 0
                 self.add("replica", broker=broker, topic=topic, partition=int(partition), start=start, records=records)

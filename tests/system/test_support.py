@@ -73,7 +73,7 @@ def test_records_on_disk(tmp_path, codec):
     (tmp_path / "logs/other-0").mkdir()
     for segment in tmp_path.glob("*.log"):
         segment.rename(tmp_path / "logs/t-0" / segment.name)
-    history.replicas(1, tmp_path / "logs", {"t"})
+    history.replicas(1, tmp_path / "logs", {("t", 0)})
     history.close()
     assert (tmp_path / "history").read_text() == \
         '{"e":"replica","broker":1,"topic":"t","partition":0,"start":0,"records":[[0,"a",70,5],[1,"b",70,5],[2,"c",70,5]]}\n'

@@ -359,10 +359,12 @@ class Load:
         self.read_all()
         self.ask_groups()
         if replicas:
+            view = self.cluster.view(self.topics).topics
             brokers = [b for b in self.cluster.brokers.values() if b.alive]
             self.cluster.stop()
             for broker in brokers:
-                self.history.replicas(broker.id, broker.data, set(self.topics))
+                mine = {w for w in self.where if broker.id in view[w[0]].partitions[w[1]].replicas}
+                self.history.replicas(broker.id, broker.data, mine)
         self.history.close()
         report = checker.check(checker.read_history(self.history.path))
         fatal = [text for s in self.streams for text in s.fatal]
