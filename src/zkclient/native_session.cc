@@ -370,6 +370,7 @@ Task<bool> NativeSession::enter(runtime::Address at) {
   for (auto& watches : watches_.frames(where_.chroot, last_zxid_)) connection_->send(std::move(watches));
   disarm(deadline_);
   phase_ = Phase::live;
+  was_live_ = true;
   WEIR_LOG(info, "ZooKeeper session 0x{:x} connected to {}, timeout {} ms", static_cast<std::uint64_t>(resume_.id),
            at.text(), timeout_ms_.load());
   hub_.change(State::connected, SessionEvent::connected);
@@ -423,7 +424,12 @@ void NativeSession::expire() {
   end_calls(ZkCode::session_expired);
 }
 
+// For good, unless these credentials were taken before: then it is that server's fault, and the next is tried.
 void NativeSession::refuse(std::string_view why) {
+  if (was_live_) {
+    WEIR_LOG_LIMITED(error, log_interval, "ZooKeeper refused our credentials, which it took before: {}", why);
+    return;
+  }
   if (std::exchange(refused_, true)) return;
   WEIR_LOG(error, "ZooKeeper refused our credentials: {}", why);
   hub_.change(State::auth_failed, SessionEvent::auth_failed);

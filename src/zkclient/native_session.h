@@ -43,6 +43,8 @@ struct SessionKey {
 // As a caller sees it; what is not named there is logged.
 ZkCode native_code(zkwire::Code code);
 
+// Everything is touched on its shard, but for the atomics and for `key_`, which a mutex guards: who asks for them may
+// be on any shard.
 class NativeSession : public std::enable_shared_from_this<NativeSession> {
  public:
   // What a call may arm. Kind::node is data or exist, as the answer says.
@@ -126,7 +128,7 @@ class NativeSession : public std::enable_shared_from_this<NativeSession> {
   std::atomic<std::int64_t> session_id_{0};
   std::atomic<std::int64_t> timeout_ms_{0};
   std::atomic<bool> over_{false};
-  mutable std::mutex key_mutex_;  // guards key_ against who asks from other shards
+  mutable std::mutex key_mutex_;  // of key_, shared with who asks on other shards
   std::string key_;
 
   SessionKey resume_;  // id 0: a new session
@@ -139,6 +141,7 @@ class NativeSession : public std::enable_shared_from_this<NativeSession> {
   Phase phase_ = Phase::away;
   bool stopping_ = false;
   bool refused_ = false;
+  bool was_live_ = false;  // with these credentials
   bool stopped_ = false;
   net::Transport* dialing_ = nullptr;
   std::shared_ptr<net::Connection> connection_;
