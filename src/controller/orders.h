@@ -78,7 +78,8 @@ struct PartitionAnswer {
 using OrderAnswer = std::vector<PartitionAnswer>;
 
 // The way to a broker. Orders to one broker are made one at a time, in order; an error is tried again until the
-// broker is gone or the controller resigns (STALE_CONTROLLER_EPOCH and STALE_BROKER_EPOCH are not). An order to a
+// broker is gone or the controller resigns (STALE_BROKER_EPOCH is not; after STALE_CONTROLLER_EPOCH the controller also
+// looks whether it is still in office). An order to a
 // broker's next life may be made while one to its last has not been answered. Called on the controller's shard.
 class BrokerLink {
  public:

@@ -93,6 +93,50 @@ class ModelBrokers : public BrokerLink {
   std::map<BrokerId, One> brokers_;
 };
 
+// A session that may not read some nodes.
+class GuardedZk final : public zkclient::Zk {
+ public:
+  explicit GuardedZk(zkclient::Zk& inner) : inner_(inner) {}
+  std::set<std::string> unreadable;
+
+  Task<zkclient::ZkResult<zkclient::Data>> get(std::string path, Watch watch) override {
+    if (unreadable.contains(path)) return refuse(std::move(path));
+    return inner_.get(std::move(path), std::move(watch));
+  }
+  Task<zkclient::ZkResult<std::string>> create(std::string path, std::string data, zkclient::CreateMode mode,
+                                               zkclient::Acl acl) override {
+    return inner_.create(std::move(path), std::move(data), mode, acl);
+  }
+  Task<zkclient::ZkResult<zkclient::Stat>> set(std::string path, std::string data, std::int32_t version) override {
+    return inner_.set(std::move(path), std::move(data), version);
+  }
+  Task<zkclient::ZkResult<>> remove(std::string path, std::int32_t version) override {
+    return inner_.remove(std::move(path), version);
+  }
+  Task<zkclient::ZkResult<std::vector<std::string>>> children(std::string path, Watch watch) override {
+    return inner_.children(std::move(path), std::move(watch));
+  }
+  Task<zkclient::ZkResult<std::optional<zkclient::Stat>>> exists(std::string path, Watch watch) override {
+    return inner_.exists(std::move(path), std::move(watch));
+  }
+  Task<zkclient::ZkResult<std::vector<zkclient::OpResult>>> multi(std::vector<zkclient::Op> ops) override {
+    return inner_.multi(std::move(ops));
+  }
+  Task<zkclient::ZkResult<>> sync(std::string path) override { return inner_.sync(std::move(path)); }
+  std::int64_t session_id() const override { return inner_.session_id(); }
+  zkclient::State state() const override { return inner_.state(); }
+  milliseconds session_timeout() const override { return inner_.session_timeout(); }
+  void listen(Watch watcher) override { inner_.listen(std::move(watcher)); }
+  Task<bool> wait_connected(nanoseconds timeout) override { return inner_.wait_connected(timeout); }
+  Task<void> close() override { return inner_.close(); }
+
+ private:
+  static Task<zkclient::ZkResult<zkclient::Data>> refuse(std::string path) {
+    co_return zkclient::zk_fail(zkclient::ZkCode::no_auth, std::move(path));
+  }
+  zkclient::Zk& inner_;
+};
+
 // A controller alone: it dies at its n-th operation, before or after that was done.
 struct Officer {
   enum class Dies : std::uint8_t { never, before, after };
@@ -103,7 +147,8 @@ struct Officer {
       if (operations++ == at && dies != Dies::never) die(dies);
       return zkclient::FaultAt::none;
     };
-    faulty = zkclient::make_faulty(*raw, std::move(rule));
+    guarded = std::make_unique<GuardedZk>(*raw);
+    faulty = zkclient::make_faulty(*guarded, std::move(rule));
     zk = zkclient::make_patient(*faulty);
     options.broker = BrokerId{id};
     options.order_retry = 1ms;
@@ -128,6 +173,7 @@ struct Officer {
   runtime::Shard& shard;
   runtime::Scope scope;
   std::unique_ptr<zkclient::Zk> raw;
+  std::unique_ptr<GuardedZk> guarded;
   std::unique_ptr<zkclient::Zk> faulty;
   std::unique_ptr<zkclient::Zk> zk;
   std::unique_ptr<Controller> controller;

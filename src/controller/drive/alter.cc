@@ -59,6 +59,15 @@ std::expected<Verdict, ErrorCode> judge(const decide::State& state, const cluste
   return Verdict::write;
 }
 
+// Those of the proposal that are not in the ISR now, and are meant in a certain life.
+std::vector<AlterPartitionItem::Member> joining(const cluster::Partition& now, const AlterPartitionItem& item) {
+  std::vector<AlterPartitionItem::Member> out;
+  for (const auto& member : item.new_isr) {
+    if (member.epoch.value >= 0 && !contains(now.isr, member.id)) out.push_back(member);
+  }
+  return out;
+}
+
 }  // namespace
 
 Task<ZkResult<>> Controller::Impl::alter(Event::Ask& ask) {
@@ -101,6 +110,33 @@ Task<ZkResult<>> Controller::Impl::alter(Event::Ask& ask) {
                        ask.broker.value, answer.at.topic, answer.at.partition.value, name(answer.error));
     }
   }
+
+  // The image may not have seen yet that one died and came back. Were it written as a member after that, the next
+  // controller would take it for one that stayed (came_back).
+  const auto of_now = [&](std::size_t i) -> const cluster::Partition& {
+    return *state.image->partition(answers[i].at.topic, answers[i].at.partition);
+  };
+  std::set<BrokerId> joiners;
+  for (const auto i : to_write) {
+    for (const auto& member : joining(of_now(i), ask.proposals[i])) joiners.insert(member.id);
+  }
+  auto lives = co_await store.lives({joiners.begin(), joiners.end()});
+  if (!lives) co_return std::unexpected(lives.error());
+  std::erase_if(to_write, [&](std::size_t i) {
+    auto& answer = answers[i];
+    const auto& now = of_now(i);
+    for (const auto& member : joining(now, ask.proposals[i])) {
+      const auto life = lives->find(member.id);
+      if (life != lives->end() && life->second == member.epoch) continue;
+      WEIR_LOG_LIMITED(info, std::chrono::seconds(5),
+                       "broker {} does not join the ISR of {}-{}: it is in another life, or gone", member.id.value,
+                       answer.at.topic, answer.at.partition.value);
+      answer.state = now;
+      answer.error = ErrorCode::INELIGIBLE_REPLICA;
+      return true;
+    }
+    return false;
+  });
 
   ZkResult<> result;
   std::map<PartitionRef, cluster::Partition> written;

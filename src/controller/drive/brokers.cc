@@ -60,14 +60,21 @@ Task<ZkResult<>> Controller::Impl::brokers_changed() {
     state.image = without.build();
     done = co_await brokers_gone(gone, batch);
   }
-  if (!done) co_return done;
+  // Who is there is read once: what one node's error left undone does not hold up the rest.
+  if (!done && fatal(done.error())) {
+    send(batch);
+    co_return done;
+  }
   cluster::ImageBuilder with(state.image);
   with.set_brokers(std::move(*read));
   state.image = with.build();
   know_brokers();
-  if (!came.empty()) done = co_await brokers_came(came, batch);
-  if (!done) co_return done;
+  if (!came.empty()) {
+    auto led_now = co_await brokers_came(came, batch);
+    if (!led_now) done = led_now;
+  }
   send(batch);
+  if (!done) co_return done;
   co_return co_await carry_deletions_on();
 }
 
@@ -78,8 +85,9 @@ Task<ZkResult<>> Controller::Impl::brokers_gone(std::vector<BrokerId> ids, Batch
     decide::broker_gone(state, id);
   }
   auto led_now = co_await give_leaders(decide::without_leader(state), batch);
-  if (!led_now) co_return led_now;
-  co_return co_await shrink(all_lost(), batch);
+  if (!led_now && fatal(led_now.error())) co_return led_now;
+  auto shrunk = co_await shrink(all_lost(), batch);
+  co_return shrunk ? led_now : shrunk;
 }
 
 std::map<PartitionRef, cluster::Partition> Controller::Impl::tell_all(BrokerId id, Batch& batch) {
@@ -124,8 +132,9 @@ Task<ZkResult<>> Controller::Impl::shut_down(Event::Ask& ask) {
     ask.left = fail(ErrorCode::BROKER_NOT_AVAILABLE, "the broker is not registered");
     co_return ZkResult<>();
   }
-  if (ask.epoch.value >= 0 && ask.epoch < broker->epoch) {
-    ask.left = fail(ErrorCode::STALE_BROKER_EPOCH, "the broker was registered anew since");
+  // Versions 0 and 1 name no epoch.
+  if (ask.epoch != BrokerEpoch{-1} && ask.epoch != broker->epoch) {
+    ask.left = fail(ErrorCode::STALE_BROKER_EPOCH, "the broker is not registered with this epoch");
     co_return ZkResult<>();
   }
   WEIR_LOG(info, "broker {} is shutting down", ask.broker.value);
@@ -145,8 +154,8 @@ Task<ZkResult<>> Controller::Impl::shut_down(Event::Ask& ask) {
   }
   auto done = co_await elect(std::move(leads), decide::Election::controlled_shutdown, false, batch);
   if (done) done = co_await shrink(std::move(follows), batch);
-  if (!done) co_return done;
   send(batch);
+  if (!done) co_return done;
   std::vector<PartitionRef> left;
   for (auto& p : decide::on_broker(state, ask.broker)) {
     const auto& partition = *state.image->partition(p.topic, p.partition);

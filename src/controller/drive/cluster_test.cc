@@ -147,6 +147,55 @@ TEST(AlterPartition, ADirectWriteOfALeaderIsNotLost) {
   });
 }
 
+// The controller has not heard yet that a follower died and came back empty, when its leader, who has not either,
+// proposes it. Written, it would look to the next controller like one that stayed.
+TEST(AlterPartition, AFollowersNewLifeIsSeenBeforeItsEventIs) {
+  among(4, [](World& world, Officer& officer) -> Task<void> {
+    co_await world.create("t", {{p0, {b1, b2, b3}}, {p1, {b1, b2, b4}}});
+    for (const auto& [at, isr] : {std::pair{t0, Ids{b1, b3}}, std::pair{t1, Ids{b1, b4}}}) {
+      EXPECT_EQ(co_await propose(world, officer, b1, world.proposal(b1, at, isr)), ErrorCode::NONE);
+      world.brokers[b1].roles[at].version = 1;
+    }
+    (void)co_await world.settled();
+    const auto proposals = [&] {
+      return std::vector{world.proposal(b1, t0, {b1, b3, b2}), world.proposal(b1, t1, {b1, b4})};
+    };
+    for (const bool comes_back : {true, false}) {
+      std::vector<AlteredPartition> answers;
+      runtime::Scope scope(world.shard);
+      const auto ask = [&](std::vector<AlterPartitionItem> items) -> Task<void> {
+        auto answer = co_await officer.controller->alter_partition(b1, world.brokers[b1].epoch, std::move(items));
+        EXPECT_TRUE(answer.has_value());
+        if (answer) answers = std::move(*answer);
+      };
+      // What happens while the controller is out of touch is behind the proposal in its queue.
+      world.tree->disconnect(officer.raw->session_id());
+      scope.spawn(ask(proposals()));
+      co_await world.kill_broker(b2);
+      if (comes_back) co_await world.start_broker(b2);
+      world.tree->reconnect(officer.raw->session_id());
+      co_await scope.stop();
+      EXPECT_EQ(answers.size(), 2U);
+      if (answers.size() != 2) co_return;
+      EXPECT_EQ(answers[0].error, ErrorCode::INELIGIBLE_REPLICA);
+      EXPECT_EQ(answers[0].state.isr, (Ids{b1, b3}));
+      EXPECT_EQ(answers[1].error, ErrorCode::NONE);
+      EXPECT_EQ((co_await world.state("t")).isr, (Ids{b1, b3}));
+      (void)co_await world.settled();
+    }
+    // In its new life it may join; it is looked at once for all its partitions.
+    co_await world.start_broker(b2);
+    (void)co_await world.settled();
+    std::vector<AlterPartitionItem> items{world.proposal(b1, t0, {b1, b3, b2}), world.proposal(b1, t1, {b1, b4, b2})};
+    const auto reads = world.tree->operations().at("get");
+    auto answer = co_await officer.controller->alter_partition(b1, world.brokers[b1].epoch, items);
+    EXPECT_EQ(world.tree->operations().at("get") - reads, 1U);
+    EXPECT_TRUE(answer && answer->front().error == ErrorCode::NONE && answer->back().error == ErrorCode::NONE);
+    EXPECT_EQ((co_await world.state("t", 0)).isr, (Ids{b1, b3, b2}));
+    EXPECT_EQ((co_await world.state("t", 1)).isr, (Ids{b1, b4, b2}));
+  });
+}
+
 // --- reassignment -----------------------------------------------------------------------------------------------
 
 TEST(Moves, StepByStep) {
@@ -326,6 +375,57 @@ TEST(Brokers, ChangedEndpointsAndHalfWrittenRegistrations) {
   });
 }
 
+// What cannot be read of one topic stops the failover of no other.
+TEST(Brokers, OneTopicsUnreadableConfigStopsNoOthersFailover) {
+  among(2, [](World& world, Officer& officer) -> Task<void> {
+    const PartitionRef dark{"dark", p0};
+    co_await world.create("dark", {{p0, {b2, b1}}});
+    co_await world.create("t", {{p0, {b2, b1}}});
+    EXPECT_EQ(co_await propose(world, officer, b2, world.proposal(b2, dark, {b2})), ErrorCode::NONE);
+    officer.guarded->unreadable.insert("/config/topics/dark");
+    co_await world.kill_broker(b2);
+    (void)co_await world.settled();
+    EXPECT_TRUE(officer.controller->active());
+    EXPECT_EQ((co_await world.state("t")).leader, b1);
+    EXPECT_EQ(world.brokers[b1].roles[t0].leader, b1);
+    // Not known to be allowed to lose what its last leader had.
+    EXPECT_EQ((co_await world.state("dark")).leader, no_broker);
+    EXPECT_EQ(world.brokers[b1].metadata[dark].leader, no_broker);
+    co_await world.start_broker(b2);
+    (void)co_await world.settled();
+    EXPECT_EQ((co_await world.state("dark")).leader, b2);
+    co_await world.verify();
+  });
+}
+
+TEST(Brokers, WhatIsWrittenIsToldAlsoWhenTheRestFails) {
+  among(4, [](World& world, Officer& officer) -> Task<void> {
+    co_await world.create("dark", {{p0, {b2, b1}}});
+    co_await world.create("t", {{p0, {b2, b1}}});
+    co_await world.create("followed", {{p0, {b1, b2}}});
+    // Its leader wrote it, so that it has to be read again, which is not allowed.
+    const auto path = layout::path_of_partition_state("dark", p0);
+    auto there = co_await world.user->get(path, Watch{});
+    EXPECT_TRUE((co_await world.user->set(path, there->data)).has_value());
+    officer.guarded->unreadable.insert(path);
+    // One goes and one comes, in one look.
+    world.tree->disconnect(officer.raw->session_id());
+    co_await world.kill_broker(b2);
+    co_await world.start_broker(BrokerId{5});
+    world.tree->reconnect(officer.raw->session_id());
+    (void)co_await world.settled();
+    EXPECT_TRUE(officer.controller->active());
+    EXPECT_EQ((co_await world.state("t")).leader, b1);
+    EXPECT_EQ(world.brokers[b1].roles[t0].leader, b1);
+    EXPECT_EQ(world.brokers[b3].metadata[t0].leader, b1);
+    EXPECT_EQ((co_await world.state("followed")).isr, Ids{b1});
+    EXPECT_EQ(world.brokers[b3].metadata[(PartitionRef{"followed", p0})].isr, Ids{b1});
+    EXPECT_TRUE(officer.controller->image()->alive(BrokerId{5}));
+    EXPECT_EQ(world.brokers[BrokerId{5}].metadata[t0].leader, b1);
+    EXPECT_EQ(world.brokers[b3].known, (std::set<BrokerId>{b1, b3, b4, BrokerId{5}}));
+  });
+}
+
 TEST(Topics, WhatWasHalfWrittenIsTakenWhenItIsWhole) {
   among(2, [](World& world, Officer& officer) -> Task<void> {
     (void)co_await world.user->create("/brokers/topics/half", "{\"version\":1,");
@@ -367,18 +467,45 @@ TEST(Brokers, OneThatIsSlowIsToldTheLastStateOfAll) {
   });
 }
 
-// It lost the office without hearing of it: a broker that knows better makes it look.
-TEST(Office, ABrokerThatKnowsANewerControllerIsBelieved) {
+// It may have lost the office without hearing of it: a broker that knows better makes it look. If the office is its
+// own, the broker was told a wrong epoch by somebody; it is told again until it listens.
+TEST(Office, ABrokerThatKnowsANewerControllerIsBelievedAndToldAgain) {
+  among(2, [](World& world, Officer& officer) -> Task<void> {
+    co_await world.create("t", {{p0, {b1, b2}}});
+    const auto looked = [&] { return officer.controller->stats().times["ControllerChange"].count; };
+    const auto before = looked();
+    world.brokers[b2].heard = ControllerEpoch{9};
+    EXPECT_EQ(co_await propose(world, officer, b1, world.proposal(b1, t0, {b1})), ErrorCode::NONE);
+    while (looked() < before + 2) co_await runtime::sleep(world.shard, 100us);
+    EXPECT_TRUE(officer.controller->active());  // it looked, and the office is its own
+    EXPECT_GE(officer.controller->stats().orders_waiting, 1U);
+    EXPECT_EQ(world.brokers[b1].metadata[t0].isr, Ids{b1});  // another broker does not wait for that one
+    EXPECT_EQ(world.brokers[b2].metadata[t0].isr, (Ids{b1, b2}));
+    world.brokers[b2].heard = ControllerEpoch{1};
+    co_await officer.controller->idle();
+    EXPECT_EQ(world.brokers[b2].metadata[t0].isr, Ids{b1});
+    EXPECT_EQ(officer.controller->stats().orders_waiting, 0U);
+  });
+}
+
+// And when the office is another's, nothing more is said.
+TEST(Office, WhoLostTheOfficeStopsTellingBrokers) {
   among(2, [](World& world, Officer& officer) -> Task<void> {
     co_await world.create("t", {{p0, {b1, b2}}});
     world.brokers[b2].heard = ControllerEpoch{9};
     EXPECT_EQ(co_await propose(world, officer, b1, world.proposal(b1, t0, {b1})), ErrorCode::NONE);
+    EXPECT_TRUE(officer.controller->active());
+    auto other = world.tree->connect();
+    std::vector<zkclient::Op> takeover{
+        zkclient::Op::remove("/controller"), zkclient::Op::set("/controller_epoch", "9"),
+        zkclient::Op::create("/controller", layout::encode(layout::ControllerRegistration{b4, 5, -1}),
+                             zkclient::CreateMode::ephemeral)};
+    EXPECT_TRUE((co_await other->multi(takeover)).has_value());
     co_await officer.controller->idle();
-    EXPECT_TRUE(officer.controller->active());  // it looked, and the office is its own
+    EXPECT_FALSE(officer.controller->active());
     EXPECT_EQ(officer.controller->stats().orders_waiting, 0U);
-    EXPECT_EQ(world.brokers[b1].metadata[t0].isr, Ids{b1});
-    const auto looked = officer.controller->stats().times["ControllerChange"].count;
-    EXPECT_GE(looked, 2U);
+    EXPECT_EQ(world.brokers[b2].metadata[t0].isr, (Ids{b1, b2}));
+    co_await other->close();
   });
 }
 

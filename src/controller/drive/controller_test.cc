@@ -353,14 +353,21 @@ TEST(Controller, ControlledShutdownMovesLeadersFirst) {
     EXPECT_TRUE((co_await n0.create("alone", 0, {{p0, {b1}}})).has_value());
     co_await n0.controller->idle();
     const auto epoch = n0.controller->image()->broker(b1)->epoch;
-    auto stale = co_await n0.controller->controlled_shutdown(b1, BrokerEpoch{epoch.value - 1});
-    EXPECT_EQ(stale.error().code, ErrorCode::STALE_BROKER_EPOCH);
+    for (const auto other : {epoch.value - 1, epoch.value + 1, std::int64_t{-2}}) {
+      auto stale = co_await n0.controller->controlled_shutdown(b1, BrokerEpoch{other});
+      EXPECT_FALSE(stale.has_value());
+      if (!stale) EXPECT_EQ(stale.error().code, ErrorCode::STALE_BROKER_EPOCH);
+    }
+    EXPECT_EQ((co_await n0.state("led")).leader, b1);
     auto left = co_await n0.controller->controlled_shutdown(b1, epoch);
     EXPECT_TRUE(left && left->empty());
     EXPECT_EQ((co_await n0.state("led")).leader, b0);
     EXPECT_EQ((co_await n0.state("led")).isr, Ids{b0});
     EXPECT_EQ((co_await n0.state("followed")).isr, Ids{b0});
     EXPECT_EQ((co_await n0.state("alone")).leader, b1);
+    // Versions 0 and 1 have no epoch.
+    auto old = co_await n0.controller->controlled_shutdown(b1, BrokerEpoch{-1});
+    EXPECT_TRUE(old && old->empty());
     auto nowhere = co_await n1.controller->controlled_shutdown(b1, epoch);
     EXPECT_EQ(nowhere.error().code, ErrorCode::NOT_CONTROLLER);
     co_await n1.stop();

@@ -169,10 +169,11 @@ struct Controller::Impl : zkclient::Watcher, std::enable_shared_from_this<Contro
   Task<ZkResult<bool>> unclean_allowed(std::string topic);
   // Writes states one after the other over the versions they were made from. `make` gives the next state of one, or
   // nothing to leave it; it is called again with what is in ZooKeeper after somebody else wrote. What was written is
-  // put into the image and given; those that are gone are left out.
+  // put into the image and into `written`, also when an error ends it; those that are gone are left out.
   using Make =
       std::function<Task<ZkResult<std::optional<cluster::Partition>>>(const PartitionRef&, cluster::Partition)>;
-  Task<ZkResult<std::map<PartitionRef, cluster::Partition>>> rewrite(std::vector<PartitionRef> at, Make make);
+  Task<ZkResult<>> rewrite(std::vector<PartitionRef> at, Make make,
+                           std::map<PartitionRef, cluster::Partition>& written);
   void put(const std::map<PartitionRef, cluster::Partition>& changed);
   void send(const decide::Batch& batch);
 

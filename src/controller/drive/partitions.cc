@@ -128,7 +128,11 @@ Task<ZkResult<>> Controller::Impl::create_states(std::vector<PartitionRef> at, d
 Task<ZkResult<bool>> Controller::Impl::unclean_allowed(std::string topic) {
   const auto path = layout::path_of_config(layout::topics_type, topic);
   auto there = co_await zk.get(path, Watch{});
-  if (!there && there.error().code != ZkCode::no_node) co_return std::unexpected(there.error());
+  if (!there && fatal(there.error())) co_return std::unexpected(there.error());
+  if (!there && there.error().code != ZkCode::no_node) {
+    WEIR_LOG_LIMITED(error, std::chrono::seconds(5), "no unclean election for {}: {}", topic, there.error().text());
+    co_return false;
+  }
   const auto config = layout::decode_config(path, there ? there->data : std::string());
   if (!config) {
     WEIR_LOG(error, "no unclean election for {}: {}", topic, config.error().message);
@@ -138,9 +142,8 @@ Task<ZkResult<bool>> Controller::Impl::unclean_allowed(std::string topic) {
   co_return own == config->end() ? options.unclean_leader_election : own->second == "true";
 }
 
-Task<ZkResult<std::map<PartitionRef, cluster::Partition>>> Controller::Impl::rewrite(std::vector<PartitionRef> at,
-                                                                                     Make make) {
-  std::map<PartitionRef, cluster::Partition> written;
+Task<ZkResult<>> Controller::Impl::rewrite(std::vector<PartitionRef> at, Make make,
+                                           std::map<PartitionRef, cluster::Partition>& written) {
   std::vector<std::pair<PartitionRef, cluster::Partition>> work;
   std::vector<PartitionRef> stale;  // to be read first
   for (auto& p : at) {
@@ -220,12 +223,14 @@ Task<ZkResult<std::map<PartitionRef, cluster::Partition>>> Controller::Impl::rew
     co_await zkclient::pipeline(shard, groups, writes_in_flight_max, group);
     if (stale.empty() || !result) break;
     auto now = co_await store.states(std::exchange(stale, {}));
-    if (!now) co_return std::unexpected(now.error());
+    if (!now) {
+      result = std::unexpected(now.error());
+      break;
+    }
     work.assign(now->begin(), now->end());
   }
   put(written);
-  if (!result) co_return std::unexpected(result.error());
-  co_return written;
+  co_return result;
 }
 
 Task<ZkResult<>> Controller::Impl::elect(std::vector<PartitionRef> at, decide::Election how, bool unclean,
@@ -248,9 +253,9 @@ Task<ZkResult<>> Controller::Impl::elect(std::vector<PartitionRef> at, decide::E
     co_return wanted;
   };
   const auto asked = at;
-  auto written = co_await rewrite(std::move(at), std::move(make));
-  if (!written) co_return std::unexpected(written.error());
-  for (const auto& [p, partition] : *written) {
+  std::map<PartitionRef, cluster::Partition> written;
+  auto done = co_await rewrite(std::move(at), std::move(make), written);
+  for (const auto& [p, partition] : written) {
     batch.lead_and_follow(decide::online_replicas(state, partition, true), p, false);
     const bool clean = !unclean_at.contains(p);
     ++(clean ? elections : unclean_elections);
@@ -259,12 +264,13 @@ Task<ZkResult<>> Controller::Impl::elect(std::vector<PartitionRef> at, decide::E
                p.partition.value);
     }
   }
+  if (!done) co_return done;
   const auto code = how == decide::Election::preferred ? ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE
                                                        : ErrorCode::ELIGIBLE_LEADERS_NOT_AVAILABLE;
   for (const auto& p : asked) {
-    const bool done = written->contains(p);
-    if (outcome != nullptr) (*outcome)[p] = done ? ErrorCode::NONE : code;
-    if (!done) {
+    const bool elected = written.contains(p);
+    if (outcome != nullptr) (*outcome)[p] = elected ? ErrorCode::NONE : code;
+    if (!elected) {
       WEIR_LOG_LIMITED(info, std::chrono::seconds(5), "no leader was elected for {}-{}: {}", p.topic, p.partition.value,
                        name(code));
     }
@@ -279,14 +285,14 @@ Task<ZkResult<>> Controller::Impl::shrink(Lost lost, decide::Batch& batch) {
                   cluster::Partition current) -> Task<ZkResult<std::optional<cluster::Partition>>> {
     co_return decide::without_replicas(state, std::move(current), lost.at(p));
   };
-  auto written = co_await rewrite(std::move(at), std::move(make));
-  if (!written) co_return std::unexpected(written.error());
-  for (const auto& [p, partition] : *written) {
+  std::map<PartitionRef, cluster::Partition> written;
+  auto done = co_await rewrite(std::move(at), std::move(make), written);
+  for (const auto& [p, partition] : written) {
     auto others = decide::online_replicas(state, partition, true);
     std::erase_if(others, [&](BrokerId id) { return lost.at(p).contains(id); });
     batch.lead_and_follow(others, p, false);
   }
-  co_return ZkResult<>();
+  co_return done;
 }
 
 Controller::Impl::Lost Controller::Impl::came_back(const std::map<PartitionRef, std::int64_t>& written) const {

@@ -59,13 +59,14 @@ Task<ZkResult<>> Controller::Impl::stop_unneeded(const Moves& wanted,
     take_lists(next, current);
     co_return next;
   };
-  auto written = co_await rewrite(std::move(at), std::move(make));
-  if (!written) co_return std::unexpected(written.error());
+  std::map<PartitionRef, cluster::Partition> written;
+  auto done = co_await rewrite(std::move(at), std::move(make), written);
+  if (!done) co_return done;
   Batch batch;
   for (const auto& [p, ids] : unneeded) {
     for (const auto id : ids) batch.stop(id, p, true);
   }
-  for (const auto& [p, partition] : *written) {
+  for (const auto& [p, partition] : written) {
     auto others = decide::online_replicas(state, partition, true);
     std::erase_if(others, [&](BrokerId id) { return contains(unneeded.at(p), id); });
     batch.lead_and_follow(others, p, false);
@@ -122,8 +123,9 @@ Task<ZkResult<>> Controller::Impl::reassign(Moves wanted, Outcome& outcome) {
     co_return last;
   };
   auto again = at;
-  auto written = co_await rewrite(std::move(again), std::move(make));
-  if (!written) co_return std::unexpected(written.error());
+  std::map<PartitionRef, cluster::Partition> written;
+  auto done = co_await rewrite(std::move(again), std::move(make), written);
+  if (!done) co_return done;
 
   // Whom to tell.
   Batch batch;
@@ -131,8 +133,8 @@ Task<ZkResult<>> Controller::Impl::reassign(Moves wanted, Outcome& outcome) {
   std::set<PartitionRef> settled;
   for (const auto& p : at) {
     batch.tell(p);
-    const auto found = written->find(p);
-    if (found == written->end()) continue;
+    const auto found = written.find(p);
+    if (found == written.end()) continue;
     const auto& now = found->second;
     const auto& before = taken.at(p);
     if (decide::being_reassigned(now)) {

@@ -96,10 +96,9 @@ Task<bool> Senders::again(BrokerId broker, QueuePtr queue, std::string_view what
   WEIR_LOG_LIMITED(warn, 5s, "broker {} did not take {}: {} {}", broker.value, what, name(error.code), error.message);
   // Meant for another life of the broker: its registration says so, and brings it everything anew.
   if (error.code == ErrorCode::STALE_BROKER_EPOCH) co_return false;
-  if (error.code == ErrorCode::STALE_CONTROLLER_EPOCH) {
-    tell_.superseded();
-    co_return false;
-  }
+  // If the office is lost, all that waits is dropped; if not, somebody told the broker a wrong epoch, and it takes
+  // orders again when it has found that out.
+  if (error.code == ErrorCode::STALE_CONTROLLER_EPOCH) tell_.superseded();
   queue->retry = std::clamp(2 * queue->retry, options_.retry, options_.retry_max);
   (void)co_await queue->pause.wait(queue->retry);
   co_return !queue->ended;

@@ -25,7 +25,7 @@ class Senders {
     std::function<void(BrokerId, OrderAnswer)> led;
     std::function<void(BrokerId, OrderAnswer)> removed;  // StopReplica's answers for replicas to remove
     std::function<void(BrokerId)> overflown;             // its queue was full, and dropped
-    std::function<void()> superseded;                    // a broker knows a newer controller
+    std::function<void()> superseded;                    // a broker knows a newer controller, or believes so
     std::function<void()> idle;                          // idle() became true
   };
   Senders(runtime::Shard& shard, BrokerLink& link, SenderOptions options, Callbacks callbacks)

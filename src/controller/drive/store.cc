@@ -132,6 +132,24 @@ Task<ZkResult<std::vector<cluster::Broker>>> Store::brokers(Watch on_list, Watch
   co_return out;
 }
 
+Task<ZkResult<std::map<BrokerId, BrokerEpoch>>> Store::lives(std::vector<BrokerId> ids) {
+  std::map<BrokerId, BrokerEpoch> out;
+  ZkResult<> result;
+  auto one = [&](std::size_t i) -> Task<void> {
+    auto there = co_await zk_.get(layout::path_of_broker(ids[i]), Watch{});
+    if (there) {
+      out[ids[i]] = BrokerEpoch{there->stat.czxid};
+    } else if (fatal(there.error())) {
+      result = std::unexpected(there.error());
+    } else if (there.error().code != ZkCode::no_node) {
+      WEIR_LOG_LIMITED(error, std::chrono::seconds(5), "a broker cannot be looked at: {}", there.error().text());
+    }
+  };
+  co_await zkclient::pipeline(shard_, ids.size(), reads_in_flight_max, one);
+  if (!result) co_return std::unexpected(result.error());
+  co_return out;
+}
+
 Task<ZkResult<std::vector<TopicRead>>> Store::topics(std::vector<std::string> names, Watch watch) {
   std::vector<TopicRead> out;
   ZkResult<> result;

@@ -46,6 +46,9 @@ class Store {
   Task<ZkResult<std::vector<std::string>>> children(std::string path, Watch watch);
   // Those that are registered; unreadable ones are logged and left out. `watch` hears when one changes.
   Task<ZkResult<std::vector<cluster::Broker>>> brokers(Watch on_list, Watch on_broker);
+  // The epochs that these brokers are registered with at this moment; those that are not, or cannot be read, are left
+  // out.
+  Task<ZkResult<std::map<BrokerId, BrokerEpoch>>> lives(std::vector<BrokerId> ids);
   // Those that are there and make sense.
   Task<ZkResult<std::vector<TopicRead>>> topics(std::vector<std::string> names, Watch watch);
   // The states of partitions as they are in ZooKeeper, merged into what the image has; those without are left out.
