@@ -163,19 +163,36 @@ Result<std::unique_ptr<Log>> Directory::create(const TopicPartition& partition, 
   const auto directory = fmt::format("{}/{}", path(), directory_name(partition));
   auto there = cache_.files().exists(directory);
   if (!there) return storage_error(there.error());
-  if (*there) return fail(ErrorCode::KAFKA_STORAGE_ERROR, directory + " is there already");
-  return Log::load(cache_, {.partition = partition,
-                            .directory = directory,
-                            .config = config,
-                            .topic_id = topic_id,
-                            .now = now,
-                            .jitter_seed = std::hash<std::string>{}(directory_name(partition))});
+  if (*there && !remove_half_made(directory)) {
+    return fail(ErrorCode::KAFKA_STORAGE_ERROR, directory + " is there already");
+  }
+  auto log = Log::load(cache_, {.partition = partition,
+                                .directory = directory,
+                                .config = config,
+                                .topic_id = topic_id,
+                                .now = now,
+                                .jitter_seed = std::hash<std::string>{}(directory_name(partition))});
+  if (!log) {
+    const std::lock_guard lock(half_made_mutex_);
+    half_made_.insert(directory);
+  }
+  // Where not even that can be done (no descriptor is left), the next try does it.
+  if (!log) (void)remove_half_made(directory);
+  return log;
+}
+
+bool Directory::remove_half_made(const std::string& directory) {
+  const std::lock_guard lock(half_made_mutex_);
+  const auto found = half_made_.find(directory);
+  if (found == half_made_.end() || !cache_.files().remove_all(directory)) return false;
+  half_made_.erase(found);
+  return true;
 }
 
 Result<Removal> Directory::remove(Log& log, const Uuid& unique, TimestampMs now) {
-  log.abandon();
   const auto to = fmt::format("{}/{}", path(), deleted_directory_name(log.partition(), unique));
   if (auto done = cache_.files().rename(log.directory(), to); !done) return storage_error(done.error());
+  log.abandon();
   Removal removal;
   removal.paths_.push_back(to);
   removal.not_before_ = now + log.config().file_delete_delay_ms;

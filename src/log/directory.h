@@ -10,6 +10,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -52,10 +53,11 @@ class Directory {
   // Directories of deleted partitions found by load, to be removed now.
   const std::vector<std::string>& leftovers() const { return leftovers_; }
 
-  // A new empty log for a partition that is not here.
+  // A new empty log for a partition that is not here. What a failure leaves of it is taken away, by the next try at the
+  // latest.
   Result<std::unique_ptr<Log>> create(const TopicPartition& partition, const LogConfig& config,
                                       std::optional<Uuid> topic_id, TimestampMs now);
-  // Renames the partition's directory to "-delete"; the log is abandoned. Running the result (after
+  // Renames the partition's directory to "-delete"; the log is abandoned, unless that fails. Running the result (after
   // file.delete.delay.ms) removes it.
   Result<Removal> remove(Log& log, const Uuid& unique, TimestampMs now);
 
@@ -81,6 +83,7 @@ class Directory {
   Directory(FileCache& cache, runtime::Clock& clock, DirectoryOptions options);
   Result<std::unique_ptr<Log>> load_one(const TopicPartition& partition, bool clean, const OffsetCheckpoint& recovery,
                                         const OffsetCheckpoint& starts, const OffsetCheckpoint& marks);
+  bool remove_half_made(const std::string& directory);
 
   FileCache& cache_;
   runtime::Clock& clock_;
@@ -89,7 +92,9 @@ class Directory {
   std::optional<MetaProperties> meta_;
   std::vector<std::string> leftovers_;
   bool was_clean_ = false;
-  std::mutex checkpoints_;  // one writer of the checkpoint files at a time
+  std::mutex checkpoints_;      // one writer of the checkpoint files at a time
+  std::mutex half_made_mutex_;  // logs are created from any thread of the pool
+  std::set<std::string> half_made_;
 };
 
 }  // namespace weir::log

@@ -166,7 +166,7 @@ Result<> ReplicaManager::open() {
     }
     directories_.push_back(std::move(*directory));
     directory_logs_.push_back(std::make_unique<std::atomic<std::size_t>>(0));
-    given_up_.push_back(std::make_unique<std::atomic<bool>>(false));
+    given_up_.push_back(std::make_unique<std::atomic<GivenUp>>(GivenUp::no));
   }
   return {};
 }
@@ -198,6 +198,8 @@ Task<Result<>> ReplicaManager::start() {
     if (!logs) co_return std::unexpected(logs.error());
     clean = clean && directory->was_clean();
     loaded += logs->size();
+    auto& marks = on_disk_.emplace_back();
+    for (const auto& log : *logs) marks.push_back(log::Directory::marks(*log));
     std::vector<std::vector<std::unique_ptr<log::Log>>> by_part(parts_.size());
     for (auto& log : *logs) {
       by_part[hash_of(log->partition().topic, log->partition().partition) % parts_.size()].push_back(std::move(log));
@@ -248,14 +250,19 @@ std::shared_ptr<Partition> ReplicaManager::find(std::string_view topic, Partitio
 
 std::size_t ReplicaManager::directories_left() const {
   std::size_t left = 0;
-  for (const auto& given_up : given_up_) left += given_up->load(std::memory_order_acquire) ? 0 : 1;
+  for (std::size_t i = 0; i < given_up_.size(); ++i) left += goes(i) ? 0 : 1;
   return left;
 }
 
 void ReplicaManager::storage_failed(log::Directory& directory, const std::string& why) {
   for (std::size_t i = 0; i < directories_.size(); ++i) {
-    if (directories_[i].get() != &directory || given_up_[i]->load(std::memory_order_acquire)) continue;
-    if (!options_.give_up(directory.path(), why) || given_up_[i]->exchange(true, std::memory_order_acq_rel)) return;
+    if (directories_[i].get() != &directory) continue;
+    // Counted before it is asked: what give_up() sets going elsewhere looks at directories_left().
+    auto was = GivenUp::no;
+    if (!given_up_[i]->compare_exchange_strong(was, GivenUp::asked, std::memory_order_acq_rel)) return;
+    const bool is = options_.give_up(directory.path(), why);
+    given_up_[i]->store(is ? GivenUp::yes : GivenUp::no, std::memory_order_release);
+    if (!is) return;
     WEIR_LOG(error, "the log directory {} is given up until the broker is started again: {}", directory.path(), why);
     for (auto& part : parts_) {
       part->shard.post([&part = *part, &directory, why] {
@@ -270,8 +277,8 @@ void ReplicaManager::storage_failed(log::Directory& directory, const std::string
 log::Directory& ReplicaManager::emptiest() {
   std::size_t best = 0;
   for (std::size_t i = 1; i < directories_.size(); ++i) {
-    if (given_up_[i]->load(std::memory_order_acquire)) continue;
-    if (given_up_[best]->load(std::memory_order_acquire)) {
+    if (goes(i)) continue;
+    if (goes(best)) {
       best = i;
       continue;
     }
@@ -432,14 +439,15 @@ Task<void> ReplicaManager::stop_part(Part& part, const std::vector<Stop>& stops,
     partition->leave();
     unfollow(part, stop.partition, updates);
     if (!stop.remove) continue;
-    part.partitions.erase(it);
     auto& directory = partition->directory();
-    count_log(directory, -1);
     auto removal = directory.remove(partition->log(), random_.uuid(), now());
     if (!removal) {
+      // It stays, stopped: the controller asks again.
       results[i] = std::unexpected(removal.error());
       continue;
     }
+    part.partitions.erase(it);
+    count_log(directory, -1);
     part.removals.push_back(std::move(*removal));
   }
   send(std::move(updates));

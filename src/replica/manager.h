@@ -6,6 +6,7 @@
 // the owning shard; what gives a Task is called on any shard.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -201,6 +202,12 @@ class ReplicaManager {
   }
   Part& here();
   log::Directory& emptiest();
+  bool goes(std::size_t directory) const {
+    return given_up_[directory]->load(std::memory_order_acquire) != GivenUp::no;
+  }
+  bool given_up(std::size_t directory) const {
+    return given_up_[directory]->load(std::memory_order_acquire) == GivenUp::yes;
+  }
   void storage_failed(log::Directory& directory, const std::string& why);
   void adopt(Part& part, std::unique_ptr<log::Log> log, log::Directory& directory);
   runtime::Task<void> apply_part(Part& part, const std::vector<Change>& changes, std::vector<std::size_t> mine,
@@ -228,6 +235,8 @@ class ReplicaManager {
   void show(metrics::Registry& metrics);
   runtime::Task<void> checkpoint_loop();
   runtime::Task<bool> checkpoint();
+  static void keep_marks(const std::vector<log::Directory::Marks>& written,
+                         const std::vector<log::Directory::Marks>& failed, std::vector<log::Directory::Marks>& out);
   runtime::Task<bool> checkpoint_once();
   // All marks as they are now are on the disk when it returns. On any shard.
   runtime::Task<Result<>> checkpoint_now();
@@ -245,7 +254,8 @@ class ReplicaManager {
   log::FileCache cache_;
   std::vector<std::unique_ptr<log::Directory>> directories_;
   std::vector<std::unique_ptr<std::atomic<std::size_t>>> directory_logs_;  // how many logs each holds
-  std::vector<std::unique_ptr<std::atomic<bool>>> given_up_;               // by directory
+  enum class GivenUp : std::uint8_t { no, asked, yes };                    // asked: give_up() has not answered yet
+  std::vector<std::unique_ptr<std::atomic<GivenUp>>> given_up_;            // by directory
   std::optional<log::MetaProperties> meta_;
   BrokerId self_ = no_broker;
   std::vector<std::unique_ptr<Part>> parts_;
@@ -260,7 +270,9 @@ class ReplicaManager {
     friend bool operator==(const Checkpointed&, const Checkpointed&) = default;
   };
   std::vector<Checkpointed> checkpointed_;  // what was written last, to write only changes
-  runtime::Shard* home_ = nullptr;          // where checkpoints are written
+  // By directory: what its files say (after start(): what they will), kept there for logs that fail.
+  std::vector<std::vector<log::Directory::Marks>> on_disk_;
+  runtime::Shard* home_ = nullptr;  // where checkpoints are written
   bool checkpointing_ = false;
   bool checkpoint_fine_ = true;
   std::uint64_t checkpoints_asked_ = 0;

@@ -1,5 +1,6 @@
 // The ReplicaManager's upkeep: retention, checkpoints, and how it ends.
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "base/log.h"
@@ -117,18 +118,38 @@ Task<bool> ReplicaManager::checkpoint_once() {
   co_return checkpoint_fine_;
 }
 
+// A log that failed is what its files say, not what this broker knows of it: its marks stay as they were written last,
+// or lower where it was cut since.
+void ReplicaManager::keep_marks(const std::vector<log::Directory::Marks>& written,
+                                const std::vector<log::Directory::Marks>& failed,
+                                std::vector<log::Directory::Marks>& out) {
+  if (failed.empty()) return;
+  std::map<log::TopicPartition, const log::Directory::Marks*> by_name;
+  for (const auto& marks : written) by_name[marks.partition] = &marks;
+  for (const auto& marks : failed) {
+    const auto it = by_name.find(marks.partition);
+    if (it == by_name.end()) continue;
+    auto kept = *it->second;
+    kept.recovery_point = std::min(kept.recovery_point, marks.recovery_point);
+    kept.log_start = std::min(kept.log_start, marks.log_start);
+    kept.high_watermark = std::min(kept.high_watermark, marks.high_watermark);
+    out.push_back(std::move(kept));
+  }
+}
+
+// A directory that was given up is left as it is.
 Task<bool> ReplicaManager::checkpoint() {
   std::vector<std::vector<log::Directory::Marks>> marks(directories_.size());
+  std::vector<std::vector<log::Directory::Marks>> failed(directories_.size());
   std::vector<Checkpointed> now_at;
   for (auto& part : parts_) {
-    auto gather = [this, &part, &marks, &now_at] {
+    auto gather = [this, &part, &marks, &failed, &now_at] {
       for (const auto& [id, partition] : part->partitions) {
-        if (partition->failed()) continue;
         for (std::size_t i = 0; i < directories_.size(); ++i) {
-          if (directories_[i].get() == &partition->directory()) {
-            marks[i].push_back(log::Directory::marks(partition->log()));
-          }
+          if (directories_[i].get() != &partition->directory()) continue;
+          (partition->failed() ? failed : marks)[i].push_back(log::Directory::marks(partition->log()));
         }
+        if (partition->failed()) continue;
         const auto& log = partition->log();
         now_at.push_back({id, log.high_watermark(), log.log_start(), log.recovery_point()});
       }
@@ -138,9 +159,13 @@ Task<bool> ReplicaManager::checkpoint() {
   if (now_at == checkpointed_) co_return true;
   bool written = true;
   for (std::size_t i = 0; i < directories_.size(); ++i) {
+    if (given_up(i)) continue;
+    keep_marks(on_disk_[i], failed[i], marks[i]);
     auto write = [this, i, &marks] { return directories_[i]->write_checkpoints(marks[i]); };
     auto done = co_await pool_.run(std::move(write));
-    if (!done) {
+    if (done) {
+      on_disk_[i] = std::move(marks[i]);
+    } else if (!given_up(i)) {
       written = false;
       WEIR_LOG_LIMITED(error, seconds(10), "cannot write the checkpoints of {}: {}", directories_[i]->path(),
                        done.error().message);
@@ -207,10 +232,12 @@ Task<void> ReplicaManager::close_directory(log::Directory& directory, std::vecto
 }
 
 Task<void> ReplicaManager::stop() {
-  for (auto& part : parts_) {
-    auto work = [&part]() -> Task<void> { return part->fetchers ? part->fetchers->stop() : nothing(); };
-    co_await call(part->shard, std::move(work));
-  }
+  // Side by side: each may have a connection to make, or a disk, to wait for.
+  auto leave_leaders = [this](std::size_t i) -> Task<void> {
+    auto& fetchers = parts_[i]->fetchers;
+    return fetchers ? fetchers->stop() : nothing();
+  };
+  co_await on_each_part(std::move(leave_leaders));
   stopping_ = true;
   if (checkpoint_bell_) {
     checkpoint_bell_->wake();

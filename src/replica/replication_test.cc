@@ -669,6 +669,49 @@ TEST(Replication, AFullDiskOfAFollowerCostsThatPartitionOnly) {
   ASSERT_EQ(produce(cluster, 1, other, "0"), ErrorCode::NONE);
 }
 
+TEST(Replication, AfterADirectoryWasGivenUpLogsInTheOthersAreStillCut) {
+  Cluster cluster(2);
+  cluster[1].options.log_dirs = {"/a", "/b"};
+  cluster[1].options.give_up = [](const auto&, const auto&) { return true; };
+  cluster.start();
+  const TopicPartition other{"u", PartitionId{0}};
+  cluster.create(t0, {1, 2}, uuid(7));
+  cluster.create(other, {1, 2}, uuid(8));
+  ASSERT_EQ(produce(cluster, 1, t0, "0"), ErrorCode::NONE);
+  const auto lost = cluster[1].find(other)->directory().path() + "/";
+  ASSERT_NE(cluster[1].find(t0)->directory().path() + "/", lost);
+  cluster[1].files.set_fault([lost](auto, const std::string& path) { return path.starts_with(lost) ? EIO : 0; });
+  EXPECT_FALSE(cluster[1].append(other, "0"));
+  ASSERT_EQ(cluster[1].manager->directories_left(), 1U);
+  cluster[2].stop();
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(cluster[1].append(t0, "lost"));
+  ASSERT_TRUE(cluster[2].start());
+  cluster.elect(t0, 2, Cluster::ids({2}));
+  ASSERT_EQ(produce(cluster, 2, t0, "1"), ErrorCode::NONE);
+  EXPECT_TRUE(cluster.until([&] { return cluster.board.states[t0].isr.size() == 2; }));
+  EXPECT_EQ(cluster[1].values(t0), numbers(0, 2));
+  cluster[1].files.set_fault(nullptr);
+}
+
+// Each waits for the connection that it makes: no longer than one of them.
+TEST(Replication, TheFetchersOfAllShardsStopSideBySide) {
+  Cluster cluster(2, 1, 4);
+  cluster[2].options.fetch.fetchers = 4;
+  cluster.start();
+  for (int i = 0; i < 40; ++i) cluster.create({"t", PartitionId{i}}, {1, 2}, uuid(7));
+  cluster.world.run_for(1s);
+  cluster.world.sockets().set_cut(true);
+  cluster.world.sockets().reset_all();
+  cluster.world.run_for(100ms);
+  const auto began = cluster.world.clock().mono();
+  cluster[2].run([&]() -> Task<void> { co_await cluster[2].manager->stop(); });
+  const auto took = cluster.world.clock().mono() - began;
+  cluster[2].up = false;
+  cluster.world.sockets().set_cut(false);
+  EXPECT_GT(took, 0ns) << "they were making connections";
+  EXPECT_LT(took, 3500ms);
+}
+
 TEST(Replication, AThrottledFollowerComesSlowlyAndDisturbsNobodyInSync) {
   for (const bool at_leader : {true, false}) {
     SCOPED_TRACE(at_leader);
