@@ -917,6 +917,43 @@ TEST_F(DirectoryTest, ADeletedPartitionIsGoneAndItsNameFree) {
   EXPECT_FALSE(*disk.exists(directory->leftovers()[0]));
 }
 
+// No descriptor is left, the disk is full: the controller asks again, and then it is made.
+TEST_F(DirectoryTest, ALogThatCouldNotBeMadeIsNotInTheWayOfTheNextTry) {
+  auto directory = *open();
+  ASSERT_TRUE(directory->load());
+  const TopicPartition partition{"t", PartitionId{0}};
+  for (const bool cleaning_fails : {false, true}) {
+    SCOPED_TRACE(cleaning_fails);
+    disk.set_fault([&](auto op, const std::string& path) {
+      if (op == runtime::SimFiles::Op::open && path.ends_with(".log")) return EMFILE;
+      return op == runtime::SimFiles::Op::remove && cleaning_fails ? EMFILE : 0;
+    });
+    EXPECT_FALSE(directory->create(partition, {}, std::nullopt, 1));
+    EXPECT_EQ(*disk.exists("/logs/t-0"), cleaning_fails);
+    disk.set_fault(nullptr);
+    auto log = directory->create(partition, {}, std::nullopt, 1);
+    ASSERT_TRUE(log) << log.error().message;
+    EXPECT_TRUE((*log)->append_as_leader(batch_of({"v"}), LeaderEpoch{0}, 1));
+    auto again = directory->create(partition, {}, std::nullopt, 1);
+    ASSERT_FALSE(again) << "one that was made is in the way";
+    EXPECT_THAT(again.error().message, testing::HasSubstr("is there already"));
+    EXPECT_EQ((*log)->log_end(), Offset{1});
+    ASSERT_TRUE(directory->remove(**log, Uuid{}, 1));
+    ASSERT_TRUE(disk.remove_all("/logs/" + deleted_directory_name(partition, Uuid{})));
+  }
+}
+
+TEST_F(DirectoryTest, ALogThatCannotBeTakenAwayGoesOn) {
+  auto directory = *open();
+  ASSERT_TRUE(directory->load());
+  auto log = *directory->create({"t", PartitionId{0}}, {}, std::nullopt, 1);
+  disk.set_fault([](auto op, const auto&) { return op == runtime::SimFiles::Op::rename ? EIO : 0; });
+  EXPECT_FALSE(directory->remove(*log, Uuid{}, 1));
+  disk.set_fault(nullptr);
+  EXPECT_TRUE(log->append_as_leader(batch_of({"v"}), LeaderEpoch{0}, 1));
+  EXPECT_TRUE(directory->remove(*log, Uuid{}, 1));
+}
+
 // ---- real files
 
 class RealFiles : public testing::Test {

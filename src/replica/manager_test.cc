@@ -460,6 +460,167 @@ TEST(Manager, ALogThatCannotBeMadeIsThatPartitionsErrorOnly) {
   EXPECT_TRUE(machine.apply("t", 1, Machine::lead(0))) << "the controller asks again";
 }
 
+TEST(Manager, AReplicaThatCannotBeTakenAwayIsTakenAwayWhenAskedAgain) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  auto partition = machine.make("t");
+  ASSERT_TRUE(machine.append(partition, "a"));
+  const auto stop = [&] {
+    Result<> result;
+    machine.run([&]() -> Task<void> { result = co_await machine.manager->stop_replica({"t", PartitionId{0}}, true); });
+    return code(result);
+  };
+  machine.world.files().set_fault([](auto op, const auto&) { return op == runtime::SimFiles::Op::rename ? EIO : 0; });
+  EXPECT_EQ(stop(), ErrorCode::KAFKA_STORAGE_ERROR);
+  machine.world.files().set_fault(nullptr);
+  EXPECT_TRUE(partition->gone()) << "it is stopped all the same";
+  EXPECT_EQ(entries(machine, "t-0"), std::vector<std::string>{"t-0"});
+  EXPECT_EQ(stop(), ErrorCode::NONE);
+  EXPECT_FALSE(machine.find("t"));
+  const auto left = entries(machine, "t-0");
+  ASSERT_EQ(left.size(), 1U);
+  EXPECT_TRUE(left[0].ends_with("-delete")) << left[0];
+}
+
+// What the checkpoint of high watermarks says of a topic's partition 0.
+std::optional<Offset> checkpointed(Machine& machine, const std::string& directory, const std::string& topic) {
+  auto read = log::read_offset_checkpoint(machine.world.files(), directory + "/replication-offset-checkpoint");
+  EXPECT_TRUE(read);
+  const auto found = read->find({topic, PartitionId{0}});
+  return found == read->end() ? std::nullopt : std::optional(found->second);
+}
+
+TEST(Manager, ADirectoryThatWasGivenUpKeepsItsCheckpoints) {
+  Machine machine;
+  machine.options.log_dirs = {"/a", "/b"};
+  machine.options.give_up = [](const auto&, const auto&) { return true; };
+  ASSERT_TRUE(machine.start());
+  auto t = machine.make("t");
+  auto u = machine.make("u");
+  ASSERT_NE(t->directory().path(), u->directory().path());
+  ASSERT_TRUE(machine.append(t, "a"));
+  ASSERT_TRUE(machine.append(u, "a", 3));
+  machine.world.run_for(6s);
+  const auto lost = u->directory().path();
+  machine.world.files().set_fault([](auto op, const std::string& path) {
+    return op == runtime::SimFiles::Op::write && path.contains("/u-0/") ? ENOSPC : 0;
+  });
+  EXPECT_FALSE(machine.append(u, "b"));
+  machine.world.files().set_fault(nullptr);
+  ASSERT_EQ(machine.manager->directories_left(), 1U);
+  ASSERT_TRUE(machine.append(t, "b"));
+  machine.world.run_for(6s);
+  EXPECT_EQ(checkpointed(machine, t->directory().path(), "t"), Offset{2});
+  EXPECT_EQ(checkpointed(machine, lost, "u"), Offset{3});
+}
+
+TEST(Manager, APartitionThatFailedKeepsItsCheckpoints) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  auto t = machine.make("t");
+  auto u = machine.make("u");
+  ASSERT_TRUE(machine.append(t, "a"));
+  ASSERT_TRUE(machine.append(u, "a", 3));
+  machine.world.run_for(6s);
+  machine.world.files().set_fault([](auto op, const std::string& path) {
+    return op == runtime::SimFiles::Op::sync && path.contains("/u-0/") ? EIO : 0;
+  });
+  machine.run([&]() -> Task<void> { EXPECT_FALSE(co_await u->flush()); });
+  machine.world.files().set_fault(nullptr);
+  ASSERT_TRUE(u->failed());
+  for (int i = 2; i < 4; ++i) {
+    ASSERT_TRUE(machine.append(t, "b"));
+    machine.world.run_for(6s);
+    EXPECT_EQ(checkpointed(machine, "/data", "t"), Offset{i});
+    EXPECT_EQ(checkpointed(machine, "/data", "u"), Offset{3});
+  }
+}
+
+TEST(Manager, ADirectoryIsCountedOutBeforeAnyoneIsTold) {
+  Machine machine;
+  machine.options.log_dirs = {"/a", "/b"};
+  bool gives_up = false;
+  std::vector<std::size_t> left;
+  machine.options.give_up = [&](const auto&, const auto&) {
+    left.push_back(machine.manager->directories_left());
+    return gives_up;
+  };
+  ASSERT_TRUE(machine.start());
+  auto partition = machine.make("t");
+  machine.world.files().set_fault([](auto op, const auto&) { return op == runtime::SimFiles::Op::write ? ENOSPC : 0; });
+  EXPECT_FALSE(machine.append(partition, "a"));
+  EXPECT_EQ(left, std::vector<std::size_t>{1});
+  EXPECT_EQ(machine.manager->directories_left(), 2U) << "taken back: it was not given up";
+  gives_up = true;
+  EXPECT_FALSE(machine.append(partition, "a"));
+  machine.world.settle();
+  EXPECT_FALSE(machine.append(partition, "a"));
+  machine.world.files().set_fault(nullptr);
+  EXPECT_EQ(left, (std::vector<std::size_t>{1, 1})) << "asked until it says yes, and no more";
+  EXPECT_EQ(machine.manager->directories_left(), 1U);
+  EXPECT_TRUE(partition->failed());
+}
+
+// Who decides on the directory hears of every write that fails, not of appends only.
+TEST(Manager, FailuresOfCutsAndOfRolesAreTold) {
+  using Op = runtime::SimFiles::Op;
+  Machine machine;
+  int told = 0;
+  machine.options.give_up = [&](const auto&, const auto&) {
+    ++told;
+    return false;
+  };
+  ASSERT_TRUE(machine.start());
+  const auto failing = [&](Op which, std::string_view where, const std::function<ErrorCode()>& what) {
+    machine.world.files().set_fault(
+        [=](auto op, const std::string& path) { return op == which && path.contains(where) ? EIO : 0; });
+    told = 0;
+    EXPECT_EQ(what(), ErrorCode::KAFKA_STORAGE_ERROR);
+    EXPECT_EQ(told, 1);
+    machine.world.files().set_fault(nullptr);
+  };
+  const auto follower = [&](const std::string& topic) {
+    auto partition = machine.make(topic);
+    EXPECT_TRUE(machine.append(partition, "a", 3));
+    EXPECT_TRUE(machine.append(partition, "b", 3));
+    EXPECT_TRUE(machine.apply(topic, 0, Machine::lead(1, {BrokerId{2}, self}, BrokerId{2})));
+    return partition;
+  };
+  const auto code_of = [](const auto& result) { return result ? ErrorCode::NONE : result.error().code; };
+  const LeaderEpoch epoch{1};
+  {
+    SCOPED_TRACE("a new epoch");
+    failing(Op::open, "leader-epoch", [&] { return code(machine.apply("new", 0, Machine::lead(0))); });
+  }
+  {
+    SCOPED_TRACE("a cut");
+    auto partition = follower("cut");
+    failing(Op::truncate, "/cut-0/", [&] { return code_of(partition->truncate_to(epoch, Offset{3})); });
+  }
+  {
+    SCOPED_TRACE("a cut of all");
+    auto partition = follower("all");
+    failing(Op::rename, "/all-0/", [&] { return code_of(partition->truncate_fully_and_start_at(epoch, Offset{9})); });
+  }
+  {
+    SCOPED_TRACE("a start that moves");
+    auto partition = follower("start");
+    failing(Op::open, "leader-epoch",
+            [&] { return code_of(partition->append_fetched(epoch, Offset{6}, {}, Offset{6}, Offset{3})); });
+  }
+  {
+    SCOPED_TRACE("a log that is empty and starts inside a batch");
+    auto partition = follower("empty");
+    machine.run([&]() -> Task<void> {
+      EXPECT_TRUE(partition->truncate_fully_and_start_at(epoch, Offset{1}));
+      co_return;
+    });
+    failing(Op::rename, "/empty-0/", [&] {
+      return code_of(partition->append_fetched(epoch, Offset{1}, machine.batch("x", 3), Offset{3}, Offset{1}));
+    });
+  }
+}
+
 TEST(Manager, AStopWithFlushesUnderWayWaitsForThem) {
   Machine machine;
   machine.settings["t"].log.flush_messages = 1;
