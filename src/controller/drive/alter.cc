@@ -59,11 +59,12 @@ std::expected<Verdict, ErrorCode> judge(const decide::State& state, const cluste
   return Verdict::write;
 }
 
-// Those of the proposal that are not in the ISR now, and are meant in a certain life.
-std::vector<AlterPartitionItem::Member> joining(const cluster::Partition& now, const AlterPartitionItem& item) {
+// Those of the proposal that are meant in a certain life: who joins, and who stays, may have died since and come back
+// without what it had. The proposer is alive: it asks.
+std::vector<AlterPartitionItem::Member> in_a_life(BrokerId proposer, const AlterPartitionItem& item) {
   std::vector<AlterPartitionItem::Member> out;
   for (const auto& member : item.new_isr) {
-    if (member.epoch.value >= 0 && !contains(now.isr, member.id)) out.push_back(member);
+    if (member.epoch.value >= 0 && member.id != proposer) out.push_back(member);
   }
   return out;
 }
@@ -116,21 +117,21 @@ Task<ZkResult<>> Controller::Impl::alter(Event::Ask& ask) {
   const auto of_now = [&](std::size_t i) -> const cluster::Partition& {
     return *state.image->partition(answers[i].at.topic, answers[i].at.partition);
   };
-  std::set<BrokerId> joiners;
+  std::set<BrokerId> members;
   for (const auto i : to_write) {
-    for (const auto& member : joining(of_now(i), ask.proposals[i])) joiners.insert(member.id);
+    for (const auto& member : in_a_life(ask.broker, ask.proposals[i])) members.insert(member.id);
   }
-  auto lives = co_await store.lives({joiners.begin(), joiners.end()});
+  auto lives = co_await store.lives({members.begin(), members.end()});
   if (!lives) co_return std::unexpected(lives.error());
   std::erase_if(to_write, [&](std::size_t i) {
     auto& answer = answers[i];
     const auto& now = of_now(i);
-    for (const auto& member : joining(now, ask.proposals[i])) {
+    for (const auto& member : in_a_life(ask.broker, ask.proposals[i])) {
       const auto life = lives->find(member.id);
       if (life != lives->end() && life->second == member.epoch) continue;
       WEIR_LOG_LIMITED(info, std::chrono::seconds(5),
-                       "broker {} does not join the ISR of {}-{}: it is in another life, or gone", member.id.value,
-                       answer.at.topic, answer.at.partition.value);
+                       "broker {} is no member of the ISR proposed for {}-{}: it is in another life, or gone",
+                       member.id.value, answer.at.topic, answer.at.partition.value);
       answer.state = now;
       answer.error = ErrorCode::INELIGIBLE_REPLICA;
       return true;
