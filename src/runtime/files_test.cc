@@ -216,5 +216,19 @@ TEST(SimFiles, a_dropped_cache_is_cold_until_warmed) {
   EXPECT_EQ((*file)->read_cached_at(4000, std::as_writable_bytes(std::span(back))), 96U);
 }
 
+TEST(SimFiles, ADirectoryThatTakesTheNameOfOneThatMovedKeepsItsOwnFiles) {
+  for (std::uint64_t seed = 1; seed < 20; ++seed) {
+    SimFiles files(seed);
+    ASSERT_TRUE(files.make_directories("/data/t"));
+    ASSERT_TRUE(files.sync_directory("/") && files.sync_directory("/data"));
+    ASSERT_TRUE(files.rename("/data/t", "/data/t-delete"));
+    ASSERT_TRUE(files.make_directories("/data/t"));
+    ASSERT_TRUE(files.write_whole("/data/t/new", "content"));
+    ASSERT_TRUE(files.sync_directory("/data"));
+    files.crash();
+    EXPECT_EQ(files.read_whole("/data/t/new").value_or("gone"), "content") << seed;
+  }
+}
+
 }  // namespace
 }  // namespace weir::runtime

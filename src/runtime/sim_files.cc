@@ -220,6 +220,16 @@ void SimFiles::apply(Tree& tree, const Change& change) const {
 }
 
 void SimFiles::change(Change change) {
+  // A directory that takes the name of one that moved away: the disk goes by names here, so the move comes first, and
+  // all before it, or what is synced in the new one would move with the old one.
+  const bool renewed =
+      change.kind == Change::Kind::add && !change.inode && std::ranges::any_of(changes_, [&](const Change& one) {
+        return one.kind == Change::Kind::rename && one.path == change.path;
+      });
+  if (renewed) {
+    for (const auto& one : changes_) apply(*durable_, one);
+    changes_.clear();
+  }
   apply(*tree_, change);
   changes_.push_back(std::move(change));
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -18,7 +19,8 @@ constexpr std::array<std::pair<std::string_view, Fault>, 10> names{{{"kill", Fau
                                                                     {"clock", Fault::clock},
                                                                     {"disk", Fault::disk},
                                                                     {"zk", Fault::zk}}};
-constexpr seconds between_power_losses{30};
+constexpr seconds before_power_loss{20};  // undisturbed: what earlier faults did is over, all is in sync
+constexpr seconds after_power_loss{30};   // and nothing else until the machine is back in sync
 constexpr std::chrono::microseconds near_min{50};
 constexpr std::chrono::microseconds near_max{2000};
 
@@ -114,10 +116,9 @@ void Faults::down(Node& node, Fault how) {
     return;
   }
   const bool power = how == Fault::power;
-  if (power) {
-    const auto now = cluster_.world().clock().mono();
-    if (!flushed_ && now - power_lost_at_ < between_power_losses) return;
-    power_lost_at_ = now;
+  if (power && !flushed_) {
+    if (!undisturbed()) return;
+    quiet_until_ = cluster_.world().clock().mono() + away + after_power_loss;
   }
   if (chance(40)) {
     cluster_.end_at_file_operation(node, 1 + random_.below(40), power);
@@ -224,9 +225,26 @@ void Faults::zk() {
   });
 }
 
+bool Faults::undisturbed() {
+  const auto nodes = cluster_.nodes();
+  const bool all_up = std::ranges::all_of(nodes, [](const Node* node) { return node->state() == Node::State::up; });
+  return all_up && undo_.empty() && cluster_.world().clock().mono() - last_at_ > before_power_loss;
+}
+
 void Faults::strike() {
+  const auto now = cluster_.world().clock().mono();
+  if (now < quiet_until_) return;
+  // Some runs are left alone now and then, so that a lonely fault has its turn, too.
+  if (now < pause_until_ && kinds_.size() > 1) {
+    if (now > pause_until_ - seconds(4) && std::ranges::find(kinds_, Fault::power) != kinds_.end()) {
+      down(any(), Fault::power);
+    }
+    return;
+  }
+  if (!flushed_ && chance(4)) pause_until_ = now + before_power_loss + seconds(5);
   ++count_;
   const auto kind = kinds_[random_.below(kinds_.size())];
+  if (kind != Fault::power) last_at_ = now;
   auto& node = any();
   switch (kind) {
     case Fault::kill:

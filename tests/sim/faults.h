@@ -44,6 +44,7 @@ class Faults {
   void strike();
   void down(Node& node, Fault how);
   void bring_back(Node& node, nanoseconds in);
+  bool undisturbed();
   void cut();
   void slow();
   void zk();
@@ -61,7 +62,9 @@ class Faults {
   const bool flushed_;
   nanoseconds every_{};
   bool active_ = false;
-  nanoseconds power_lost_at_{0};
+  nanoseconds quiet_until_{0};  // nothing else may happen before
+  nanoseconds pause_until_{0};  // nothing but a power failure near its end
+  nanoseconds last_at_{0};      // the last fault
   std::size_t count_ = 0;
   std::uint64_t last_undo_ = 0;
   std::map<std::uint64_t, std::function<void()>> undo_;

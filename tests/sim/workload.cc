@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "protocol/messages/alter_partition_reassignments.h"
@@ -37,6 +38,14 @@ std::int64_t unpack(bytes::Bytes buffer, std::int64_t from, Records& out) {
     next = std::max(next, batch->next_offset().value);
   }
   return next;
+}
+
+constexpr seconds refused_max{60};
+
+bool refused_for_good(ErrorCode code) {
+  return code == ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER || code == ErrorCode::UNKNOWN_PRODUCER_ID ||
+         code == ErrorCode::INVALID_PRODUCER_EPOCH || code == ErrorCode::CORRUPT_MESSAGE ||
+         code == ErrorCode::INVALID_RECORD;
 }
 
 }  // namespace
@@ -158,6 +167,7 @@ Task<void> Workload::produce_idempotent(Workload* self, client::Client* client, 
     for (const auto& value : all) {
       writes.push_back(self->history_.asked(number, true, self->where(partition), value, self->now()));
     }
+    std::optional<nanoseconds> refused_since;
     // Until there is an answer: it may be written already, and must not be twice.
     for (;;) {
       auto offset = co_await client->produce(self->options_.topic, partition, records);
@@ -171,17 +181,20 @@ Task<void> Workload::produce_idempotent(Workload* self, client::Client* client, 
       self->cluster_.tell(fmt::format("producer {}: {} ({}): {} {}", number, all.front(), partition.value,
                                       name(offset.error().code), offset.error().message));
       if (self->stopping_) co_return;
-      switch (offset.error().code) {
-        case ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER:
-        case ErrorCode::UNKNOWN_PRODUCER_ID:
-        case ErrorCode::INVALID_PRODUCER_EPOCH:
-        case ErrorCode::CORRUPT_MESSAGE:
-        case ErrorCode::INVALID_RECORD:
+      // A leader that does not know yet that it is none may have missed what came before; one that is none any more
+      // is found out by asking again. What is refused for long is refused for good: the log lacks what was before.
+      if (refused_for_good(offset.error().code)) {
+        if (!refused_since) refused_since = self->now();
+        if (self->now() - *refused_since > refused_max) {
           self->history_.problem(fmt::format("SEQUENCE producer {} of {}-{}, sequence {}: {} {}", number,
                                              self->options_.topic, partition.value, batch.base_sequence,
                                              name(offset.error().code), offset.error().message));
           co_return;
-        default: break;
+        }
+        auto topics = std::optional(std::vector<std::string>{self->options_.topic});
+        (void)co_await client->refresh(std::move(topics));
+      } else {
+        refused_since.reset();
       }
       co_await self->rest(100);
     }
