@@ -78,7 +78,7 @@ Engine::Engine(runtime::Shard& shard, runtime::Pool& pool, runtime::Random& rand
       store_(store),
       options_(options),
       tree_(std::move(tree)),
-      deadlines_(options.tick),
+      deadlines_(options.expiry_grain()),
       work_(shard),
       scope_(shard) {
   numbers_.state_bytes = store_.size_bytes();
@@ -162,7 +162,7 @@ void Engine::enqueue(Op op) {
 void Engine::tick() {
   deadlines_.advance(shard_.clock().mono());
   for (const auto id : deadlines_.expired()) enqueue(EndOp{id, true, nullptr});
-  tick_timer_ = shard_.schedule(shard_.clock().mono() + options_.tick, [this] { tick(); });
+  tick_timer_ = shard_.schedule(shard_.clock().mono() + options_.expiry_grain(), [this] { tick(); });
 }
 
 void Engine::sweep() {

@@ -1,6 +1,7 @@
 // What an embedded coordination service is told at its start, and how ZooKeeper's own configuration file says it.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -15,7 +16,7 @@ namespace weir::zkserver {
 struct Options {
   std::string data_dir;  // made when missing; the state is data_dir/coordination.db
   runtime::Address listen{"127.0.0.1", 2181};
-  milliseconds tick{3000};                    // tickTime: how finely sessions expire
+  milliseconds tick{3000};                    // tickTime: the measure of session timeouts
   milliseconds session_timeout_min{-1};       // minSessionTimeout; -1: twice the tick
   milliseconds session_timeout_max{-1};       // maxSessionTimeout; -1: twenty ticks
   std::uint32_t connections_per_ip_max = 60;  // maxClientCnxns; 0: no limit
@@ -31,6 +32,9 @@ struct Options {
   milliseconds container_check_interval{60'000};   // znode.container.checkIntervalMs
   milliseconds container_never_used_max{300'000};  // znode.container.maxNeverUsedIntervalMs
 
+  // How late a session is seen to be over, at the most: a dead broker's partitions wait for it. Apache ZooKeeper takes
+  // a whole tick.
+  milliseconds expiry_grain() const { return std::min(tick, milliseconds(200)); }
   milliseconds min_timeout() const { return session_timeout_min.count() < 0 ? tick * 2 : session_timeout_min; }
   milliseconds max_timeout() const { return session_timeout_max.count() < 0 ? tick * 20 : session_timeout_max; }
 };
