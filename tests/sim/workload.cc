@@ -41,6 +41,7 @@ std::int64_t unpack(bytes::Bytes buffer, std::int64_t from, Records& out) {
 }
 
 constexpr seconds refused_max{60};
+constexpr seconds metadata_age_max{20};
 
 bool refused_for_good(ErrorCode code) {
   return code == ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER || code == ErrorCode::UNKNOWN_PRODUCER_ID ||
@@ -233,6 +234,7 @@ Task<void> Workload::produce_plainly(Workload* self, client::Client* client, int
 Task<void> Workload::consume(Workload* self, int number, PartitionId partition) {
   auto& client = *self->clients_.emplace_back(self->new_client(milliseconds(1)));
   auto& position = self->positions_.at(static_cast<std::size_t>(number * self->options_.partitions + partition.value));
+  auto refreshed = self->now();
   while (!self->stopping_) {
     client::FetchOptions options;
     options.wait_max = milliseconds(300);
@@ -258,7 +260,14 @@ Task<void> Workload::consume(Workload* self, int number, PartitionId partition) 
       self->history_.read(number, self->where(partition), offset, std::move(value), self->now());
     }
     position = next;
-    if (records.empty()) co_await self->rest(20);
+    if (!records.empty()) continue;
+    co_await self->rest(20);
+    // As metadata.max.age.ms: who is no leader any more may not know it, and answers without an error.
+    if (self->now() - refreshed > metadata_age_max) {
+      refreshed = self->now();
+      auto topics = std::optional(std::vector<std::string>{self->options_.topic});
+      (void)co_await client.refresh(std::move(topics));
+    }
   }
 }
 
