@@ -4,14 +4,23 @@
 
 #include <array>
 #include <cerrno>
+#include <utility>
+#include <vector>
 
 namespace weir::runtime {
 namespace {
 
+// What froze points to it: never taken apart.
+template <class T, class... Args>
+T& kept(Args&&... args) {
+  static auto* all = new std::vector<T*>;
+  return *all->emplace_back(new T(std::forward<Args>(args)...));
+}
+
 struct Machines : ::testing::Test {
-  SimWorld world{11};
-  SimMachine one{world, "10.0.0.1", 1};
-  SimMachine two{world, "10.0.0.2", 2};
+  SimWorld& world = kept<SimWorld>(11U);
+  SimMachine& one = kept<SimMachine>(world, "10.0.0.1", 1U);
+  SimMachine& two = kept<SimMachine>(world, "10.0.0.2", 2U);
 
   // Runs `fn` on a process' first shard, as a job.
   template <class Fn>
@@ -67,9 +76,9 @@ Task<void> write(Socket* to, Pair* pair, std::string text) {
 struct Network : Machines {
   SimProcess& a = one.start(1);
   SimProcess& b = two.start(1);
-  Scope& on_a = *new Scope(*a.shards().front());  // what dies is never taken apart
-  Scope& on_b = *new Scope(*b.shards().front());
-  Pair& pair = *new Pair;
+  Scope& on_a = kept<Scope>(*a.shards().front());
+  Scope& on_b = kept<Scope>(*b.shards().front());
+  Pair& pair = kept<Pair>();
 
   void connected() {
     on(b, [this] {

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <utility>
+#include <vector>
 
 namespace weir::zkclient {
 namespace {
@@ -70,13 +72,19 @@ struct Peer {
 
 using Said = std::vector<std::string>;
 
-// Never taken apart: the service and what froze point into it.
+// What froze points to it: never taken apart.
+template <class T, class... Args>
+T& kept(Args&&... args) {
+  static auto* all = new std::vector<T*>;
+  return *all->emplace_back(new T(std::forward<Args>(args)...));
+}
+
 struct Service : ::testing::Test {
-  SimWorld& world = *new SimWorld(3);
+  SimWorld& world = kept<SimWorld>(3U);
   std::shared_ptr<MemoryTree> tree = MemoryTree::make();
   std::shared_ptr<MemoryService> service = MemoryService::make(world, "zk", tree);
-  Peer& one = *new Peer(world, service, "10.0.0.1");
-  Peer& two = *new Peer(world, service, "10.0.0.2");
+  Peer& one = kept<Peer>(world, service, "10.0.0.1");
+  Peer& two = kept<Peer>(world, service, "10.0.0.2");
 
   void SetUp() override {
     world.run_for(seconds(1));
