@@ -26,7 +26,9 @@ def hang_up(process):
 
 
 def test_a_hangup_ends_up_cleanly(up, tmp_path):
-    process = up.foreground(tmp_path)
+    # The tests themselves may run under nohup: what is ignored there would be ignored by what they start.
+    process = Process("up", ["env", "--default-signal=HUP", WEIR, "up", *up.options], tmp_path / "up.log")
+    wait_for(lambda: wire.answers(up.host, up.port), "it answers")
     kcat(f"{up.host}:{up.port}", "-P", "-t", "hello", input="one\n")
     pids = up.pids()
     hang_up(process)
