@@ -6,8 +6,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <string_view>
-#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -17,29 +15,12 @@
 #include "bytes/shared.h"
 #include "log/epochs.h"
 #include "replica/fetcher.h"
+#include "replica/key.h"
 #include "runtime/shard.h"
 
 namespace weir::replica::fetching {
 
 using runtime::Task;
-
-struct KeyHash {
-  using is_transparent = void;
-  std::size_t operator()(const TopicPartition& tp) const noexcept { return hash_of(tp.topic, tp.partition); }
-  std::size_t operator()(std::pair<std::string_view, PartitionId> key) const noexcept {
-    return hash_of(key.first, key.second);
-  }
-};
-struct KeyEqual {
-  using is_transparent = void;
-  bool operator()(const TopicPartition& a, const TopicPartition& b) const noexcept { return a == b; }
-  bool operator()(std::pair<std::string_view, PartitionId> a, const TopicPartition& b) const noexcept {
-    return a.second == b.partition && a.first == b.topic;
-  }
-  bool operator()(const TopicPartition& b, std::pair<std::string_view, PartitionId> a) const noexcept {
-    return a.second == b.partition && a.first == b.topic;
-  }
-};
 
 enum class Phase : std::uint8_t { entering, truncating, fetching, failed };
 

@@ -23,6 +23,7 @@
 #include "log/directory.h"
 #include "metrics/registry.h"
 #include "replica/fetcher.h"
+#include "replica/key.h"
 #include "replica/partition.h"
 #include "replica/throttle.h"
 #include "runtime/clock.h"
@@ -161,23 +162,6 @@ class ReplicaManager {
   void forget_counters(std::string_view topic);
 
  private:
-  struct Hash {
-    using is_transparent = void;
-    std::size_t operator()(const TopicPartition& tp) const noexcept { return hash_of(tp.topic, tp.partition); }
-    std::size_t operator()(std::pair<std::string_view, PartitionId> key) const noexcept {
-      return hash_of(key.first, key.second);
-    }
-  };
-  struct Equal {
-    using is_transparent = void;
-    bool operator()(const TopicPartition& a, const TopicPartition& b) const noexcept { return a == b; }
-    bool operator()(std::pair<std::string_view, PartitionId> a, const TopicPartition& b) const noexcept {
-      return a.second == b.partition && a.first == b.topic;
-    }
-    bool operator()(const TopicPartition& b, std::pair<std::string_view, PartitionId> a) const noexcept {
-      return a.second == b.partition && a.first == b.topic;
-    }
-  };
   // One shard's share.
   struct Part {
     explicit Part(runtime::Shard& s) : shard(s), scope(s), bell(s), isr_bell(s) {}
@@ -185,14 +169,14 @@ class ReplicaManager {
     runtime::Scope scope;  // flushes and upkeep
     runtime::Waiter bell;  // ends the upkeep's sleep
     bool stopping = false;
-    std::unordered_map<TopicPartition, std::shared_ptr<Partition>, Hash, Equal> partitions;
+    std::unordered_map<TopicPartition, std::shared_ptr<Partition>, KeyHash, KeyEqual> partitions;
     std::vector<log::Removal> removals;
     runtime::Waiter isr_bell;  // ends the sleep of the ISR's upkeep
     bool changing = false;     // orders of the controller come one after the other
     std::list<runtime::Waiter*> turns;
     std::shared_ptr<Fetchers> fetchers;  // made by start(); null without sockets
     // Which broker's fetcher has each partition.
-    std::unordered_map<TopicPartition, BrokerId, Hash, Equal> followed;
+    std::unordered_map<TopicPartition, BrokerId, KeyHash, KeyEqual> followed;
   };
 
   class Turn;

@@ -320,6 +320,10 @@ TEST(Replication, AProposalKeepsTheLivesThatWereInSync) {
     ASSERT_EQ(asked.isr_epochs.size(), 2U);
     EXPECT_EQ(asked.isr_epochs[1], BrokerEpoch{5});
   }
+  // Nor does a fetch of the earlier life, read late, speak for the one of now.
+  fetched(Offset{1}, BrokerEpoch{5});
+  EXPECT_EQ(partition->followers().front().log_end, Offset{0});
+  EXPECT_EQ(partition->followers().front().epoch, BrokerEpoch{9});
 }
 
 TEST(Replication, TooFewInSyncRefuseOrSaySoAfterwards) {
