@@ -23,6 +23,7 @@ import statistics
 import struct
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -280,17 +281,51 @@ def java_latency(server, topic, records):
     return {"p50_ms": float(percentiles["50"]), "p99_ms": float(percentiles["99"]), "p999_ms": float(percentiles["99.9"])}
 
 
-def touch_memory(mib):
-    """Makes the page cache's memory real before a load, for both servers alike.
+class Memory:
+    """Memory that is real, given to a load as it writes: for both servers alike.
 
-    On a virtual machine the first touch of a page may cost ten times a write to it (the hypervisor has to find the
-    memory, and takes it back when it lies free for some seconds), and is booked on whoever writes first. A file of that
-    size, written and removed, pays it beforehand."""
-    path, block = OUT / "touch", bytes(MIB)
-    with open(path, "wb") as file:
-        for _ in range(mib):
-            file.write(block)
-    path.unlink()
+    On a virtual machine the first touch of a page may cost ten times a write to it, because the hypervisor has to find the
+    memory, and takes it back when it lies free for two seconds (free page reporting); it is booked on whoever writes
+    first. So the page cache is filled with files beforehand, and each is removed shortly before the server's own log
+    wants its pages."""
+    PIECE, AHEAD = 16 * MIB, 96 * MIB
+
+    def __init__(self, data, mib):
+        self.data, self.folder = data, OUT / "memory"
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        self.files, block = [], os.urandom(MIB)
+        for number in range(mib * MIB // self.PIECE + 1):
+            self.files.append(self.folder / str(number))
+            with open(self.files[-1], "wb") as file:
+                for _ in range(self.PIECE // MIB):
+                    file.write(block)
+        self.over = threading.Event()
+
+    def written(self):
+        size = 0
+        for path in self.data.glob("*/*.log"):
+            try:
+                size += path.stat().st_blocks * 512
+            except FileNotFoundError:  # a segment that was rolled or removed meanwhile
+                pass
+        return size
+
+    def give(self):
+        before, given = self.written(), 0
+        while self.files and not self.over.wait(0.02 if given else 0):
+            while self.files and given < self.written() - before + self.AHEAD:
+                self.files.pop().unlink()
+                given += self.PIECE
+
+    def __enter__(self):
+        self.giver = threading.Thread(target=self.give, daemon=True)
+        self.giver.start()
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.giver.join()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def turn(kind, options, number):
@@ -327,8 +362,8 @@ def turn(kind, options, number):
                 if "consume" in name:  # its producer was left out
                     size = 1024 if "1 KiB" in name else 100
                     rdkafka("produce", server, topic, options.mib * MIB // size, size)
-            touch_memory(options.mib * 5 // 4)
-            rows[name] = measure(server, lambda: load(server, topic))
+            with Memory(server.folder / "data", options.mib * 5 // 4 if "produce" in name else 0):
+                rows[name] = measure(server, lambda: load(server, topic))
             print(f"  turn {number} {kind.name}: {name}: {rows[name]['MiB/s']:.0f} MiB/s, {rows[name]['CPU s/GiB']:.2f} CPU s/GiB", flush=True)
         if not options.only or "latency" in options.only:
             records = 2000 if options.quick else 10000
