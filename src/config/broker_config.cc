@@ -181,8 +181,8 @@ void read_node(const Read& r, BrokerConfig& c) {
 void read_network(const Read& r, BrokerConfig& c) {
   r.get("num.network.threads", c.num_network_threads);
   r.get("num.io.threads", c.num_io_threads);
-  r.get("socket.send.buffer.bytes", c.socket_send_buffer_bytes);
-  r.get("socket.receive.buffer.bytes", c.socket_receive_buffer_bytes);
+  if (r.is_set("socket.send.buffer.bytes")) r.get("socket.send.buffer.bytes", c.socket_send_buffer_bytes);
+  if (r.is_set("socket.receive.buffer.bytes")) r.get("socket.receive.buffer.bytes", c.socket_receive_buffer_bytes);
   r.get("socket.request.max.bytes", c.socket_request_max_bytes);
   r.get("socket.listen.backlog.size", c.socket_listen_backlog_size);
   r.get("max.connections", c.max_connections);
@@ -246,7 +246,8 @@ void read_replication(const Read& r, BrokerConfig& c) {
   r.get("replica.fetch.wait.max.ms", c.replica_fetch_wait_max_ms);
   r.get("replica.fetch.backoff.ms", c.replica_fetch_backoff_ms);
   r.get("replica.socket.timeout.ms", c.replica_socket_timeout_ms);
-  r.get("replica.socket.receive.buffer.bytes", c.replica_socket_receive_buffer_bytes);
+  if (r.is_set("replica.socket.receive.buffer.bytes"))
+    r.get("replica.socket.receive.buffer.bytes", c.replica_socket_receive_buffer_bytes);
   r.get("replica.high.watermark.checkpoint.interval.ms", c.replica_high_watermark_checkpoint_interval_ms);
   r.get("replica.selector.class", c.replica_selector_class);
   r.get("num.replica.fetchers", c.num_replica_fetchers);

@@ -136,6 +136,7 @@ runtime::Task<std::expected<bytes::Shared, Ended>> Connection::read_body(std::si
   std::memcpy(room.data(), ahead_bytes_.get() + ahead_begin_, got);
   ahead_begin_ = ahead_end_ = 0;
   while (got < size) {
+    transport_->expect(size - got);
     const auto n = co_await read_into(room.subspan(got));
     if (!n) co_return std::unexpected(n.error());
     if (*n == 0) co_return std::unexpected(Ended::broken);

@@ -13,6 +13,7 @@ class Plain final : public Transport {
   runtime::Task<runtime::Io<std::size_t>> read_some(bytes::MutableBytes out) override {
     return socket_->read_some(out);
   }
+  void expect(std::size_t size) override { socket_->expect(size); }
   runtime::Task<runtime::Io<>> write(std::vector<runtime::Chunk> chunks, std::uint64_t* progress) override {
     return socket_->write(std::move(chunks), progress);
   }

@@ -18,6 +18,7 @@ class Transport {
   virtual runtime::Task<runtime::Io<>> open() = 0;
   // As of runtime::Socket.
   virtual runtime::Task<runtime::Io<std::size_t>> read_some(bytes::MutableBytes out) = 0;
+  virtual void expect(std::size_t /*size*/) {}
   virtual runtime::Task<runtime::Io<>> write(std::vector<runtime::Chunk> chunks, std::uint64_t* progress) = 0;
   virtual void close() = 0;
   virtual const runtime::Address& local() const = 0;

@@ -43,6 +43,8 @@ constexpr std::uint64_t sendfile_bytes_max = 1024 * 1024;
 constexpr std::size_t copy_bytes = 64 * 1024;
 // Reads that needed no wait, and bytes sent without one, before other connections of the shard get their turn.
 constexpr int eager_reads_max = 32;
+constexpr std::size_t low_water_from = 16 * 1024;
+constexpr std::size_t low_water_max = 256 * 1024;
 constexpr std::uint64_t eager_bytes_max = 8 * 1024 * 1024;
 
 AsioShard& asio_shard(Shard& shard) {
@@ -190,6 +192,7 @@ class TcpSocket final : public Socket {
 
   Task<Io<std::size_t>> read_some(bytes::MutableBytes out) override {
     if (closed_) co_return failed(ECANCELED, "read from", peer_.text());
+    const auto expected = std::exchange(expected_, 0);
     if (more_likely_) {
       if (++eager_reads_ >= eager_reads_max) {
         eager_reads_ = 0;
@@ -209,6 +212,16 @@ class TcpSocket final : public Socket {
       if (errno != EAGAIN && errno != EWOULDBLOCK) co_return failed(errno, "read from", peer_.text());
     }
     eager_reads_ = 0;
+    set_low_water(expected < low_water_from ? 1 : static_cast<int>(std::min(expected, low_water_max)));
+    if (low_water_ > 1) {
+      // A look at the socket before the wait would take what little is there.
+      ReadyAwaiter<tcp::socket> ready{socket_, asio::socket_base::wait_read};
+      ++waiting_;
+      co_await ready;
+      --waiting_;
+      if (ready.error) co_return failed(closed_ ? ECANCELED : ready.error.value(), "read from", peer_.text());
+      if (closed_) co_return failed(ECANCELED, "read from", peer_.text());
+    }
     ReadAwaiter read{socket_, out};
     ++waiting_;
     co_await read;
@@ -218,6 +231,8 @@ class TcpSocket final : public Socket {
     more_likely_ = read.size == out.size();
     co_return read.size;
   }
+
+  void expect(std::size_t size) override { expected_ = size; }
 
   Task<Io<>> write(std::vector<Chunk> chunks, std::uint64_t* progress) override {
     WEIR_CHECK(!std::exchange(writing_, true), "one write at a time");
@@ -238,6 +253,12 @@ class TcpSocket final : public Socket {
   const Address& peer() const override { return peer_; }
 
  private:
+  void set_low_water(int size) {
+    if (size == low_water_) return;
+    set_option(socket_.native_handle(), SOL_SOCKET, SO_RCVLOWAT, size);
+    low_water_ = size;
+  }
+
   Task<Io<>> write_all(std::vector<Chunk> chunks, std::uint64_t* progress) {
     std::size_t at = 0;        // the chunk
     std::uint64_t offset = 0;  // within it
@@ -326,6 +347,8 @@ class TcpSocket final : public Socket {
   const Address peer_;
   bool closed_ = false;
   bool more_likely_ = true;
+  std::size_t expected_ = 0;
+  int low_water_ = 1;  // SO_RCVLOWAT, as the kernel has it
   bool writing_ = false;
   int waiting_ = 0;
   int eager_reads_ = 0;

@@ -42,6 +42,10 @@ class Socket {
 
   // At least one byte; 0 at the end of the stream.
   virtual Task<Io<std::size_t>> read_some(bytes::MutableBytes out) = 0;
+  // So many bytes are surely still coming, as of a frame whose length is known: the next read may wait until a good
+  // part of them is there (SO_RCVLOWAT), instead of waking for each packet. For the next read only; a body may ignore
+  // it.
+  virtual void expect(std::size_t /*size*/) {}
   // All of it. One write at a time. `progress` (may be null) is increased as bytes leave.
   virtual Task<Io<>> write(std::vector<Chunk> chunks, std::uint64_t* progress = nullptr) = 0;
   // Ends reads and writes that wait, with an error. May be called at any time on the shard, more than once.

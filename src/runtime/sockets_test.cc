@@ -135,6 +135,49 @@ TEST_P(SocketsSuite, more_than_the_network_holds_waits_for_the_reader) {
   });
 }
 
+// What was announced need not come: the sender may go, and what follows may be small.
+TEST_P(SocketsSuite, more_may_be_expected_than_arrives) {
+  block_on(*one, [&]() -> Task<void> {
+    auto pair = co_await connected();
+    const auto send = [](Socket& socket, std::string text) -> Task<void> {
+      std::vector<Chunk> chunks;
+      chunks.push_back(memory(text));
+      EXPECT_TRUE(co_await socket.write(std::move(chunks)));
+    };
+    const std::string large(3 * MiB, 'x');
+    Scope scope(*one);
+    scope.spawn(send(*pair.client, large));
+    auto read = [&](std::size_t size, bool told) -> Task<std::size_t> {
+      std::vector<std::byte> buffer(size);
+      std::size_t got = 0;
+      while (got < size) {
+        if (told) pair.server->expect(size - got);
+        auto n = co_await pair.server->read_some(bytes::MutableBytes(buffer).subspan(got));
+        if (!n || *n == 0) break;
+        got += *n;
+      }
+      co_return got;
+    };
+    auto all = [&]() -> Task<std::size_t> { return read(large.size(), true); };
+    EXPECT_EQ(co_await call(*two, all), large.size());
+
+    scope.spawn(send(*pair.client, "ping"));
+    auto few = [&]() -> Task<std::size_t> { return read(4, false); };
+    EXPECT_EQ(co_await call(*two, few), 4U);
+
+    scope.spawn(send(*pair.client, "part"));
+    auto close = [&]() -> Task<void> {
+      pair.client->close();
+      co_return;
+    };
+    auto cut_short = [&]() -> Task<std::size_t> { return read(1 * MiB, true); };
+    co_await scope.stop();
+    co_await close();
+    EXPECT_EQ(co_await call(*two, cut_short), 4U);
+    co_await drop(std::move(pair.server));
+  });
+}
+
 TEST_P(SocketsSuite, files_and_memory_in_one_write) {
   SimFiles memory_files;
   const std::string name = testing::TempDir() + "weir-sockets-" + std::to_string(::getpid());

@@ -32,7 +32,7 @@ constexpr Key rows[] = {
     {"replica.selector.class", string, std::nullopt, {}, medium, read_only, active,
      "Java name of the rule by which consumers are sent to a replica; RackAwareReplicaSelector is known."},
     {"replica.socket.receive.buffer.bytes", int32, "65536", {}, high, read_only, active,
-     "Receive buffer of a follower's socket."},
+     "Receive buffer of a follower's socket; -1, or leaving it out, leaves it to the system."},
     {"replica.socket.timeout.ms", int32, "30000", {}, high, read_only, active,
      "How long a follower waits for an answer."},
 };
