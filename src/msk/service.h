@@ -1,0 +1,96 @@
+// The Amazon MSK API: all operations of the model kafka/2018-11-14, answered from the store; changes become operations
+// that the driver carries out.
+//
+// Lives on one shard, with the Zk session and the place. handle() may run many times side by side; it never waits for
+// an operation to go on. Several control planes may serve the API over the same state; only the active one drives.
+#pragma once
+
+#include <expected>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "msk/fault.h"
+#include "msk/names.h"
+#include "provision/place.h"
+#include "runtime/random.h"
+#include "runtime/shard.h"
+#include "zkclient/zk.h"
+
+namespace weir::msk {
+
+using runtime::Task;
+
+// A call as it comes from the endpoint: routed, its labels percent-decoded.
+struct Call {
+  std::string operation;                                   // "DescribeCluster"
+  std::map<std::string, std::string, std::less<>> labels;  // "clusterArn"
+  std::vector<std::pair<std::string, std::string>> query;  // decoded, in the order sent
+  std::string body;                                        // as sent; JSON or empty
+  std::string request_id;
+};
+struct Reply {
+  int status = 200;
+  std::string body;        // JSON
+  std::string error_type;  // "BadRequestException"; empty: it went well
+};
+
+struct Route {
+  std::string_view operation;
+  std::string_view method;
+  std::string_view uri;  // "/v1/clusters/{clusterArn}/nodes/count"
+  int status = 200;
+};
+// All 59.
+const std::vector<Route>& routes();
+
+// A broker's certificate and key, and whom it believes: PEM texts.
+struct Certificate {
+  std::string chain_and_key;
+  std::string authority;
+};
+// Names and addresses go into the certificate's alternative names. An error is a sentence.
+using Certify = std::function<std::expected<Certificate, std::string>(
+    std::string common_name, std::vector<std::string> names, std::vector<std::string> addresses)>;
+
+struct ServiceOptions {
+  Realm realm;
+  std::string root = "/weir/msk";
+  std::string zookeeper;      // as brokers and clients reach it, without a chroot: "127.0.0.1:2181"
+  std::string zookeeper_tls;  // the same by TLS; empty: there is none
+  Certify certify;            // null: clusters without encryption on the wire only
+  // Keys over what the control plane writes into each broker's server.properties, such as a shorter session timeout.
+  std::map<std::string, std::string> broker_overrides;
+  milliseconds poll{100};           // how often the driver looks at the world while it waits
+  milliseconds start_max{120'000};  // a broker's start, before an operation is said to have failed
+};
+
+class Service {
+ public:
+  // All outlive the service and are of this shard.
+  Service(runtime::Shard& shard, runtime::Random& random, zkclient::Zk& zk, provision::Place& place,
+          ServiceOptions options);
+  ~Service();
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+
+  // Makes the folders in ZooKeeper. An error is a sentence.
+  Task<std::expected<void, std::string>> start();
+  // This control plane is the one that drives, from now on or no longer. Operations that are under way go on.
+  void set_active(bool active);
+  // Ends what the driver waits for. Before destruction; handle() must not be called again.
+  Task<void> stop();
+
+  Task<Reply> handle(Call call);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace weir::msk
