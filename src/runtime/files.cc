@@ -187,10 +187,14 @@ class PosixFiles final : public Files {
       case Open::write: flags |= O_RDWR; break;
       case Open::create: flags |= O_RDWR | O_CREAT; break;
       case Open::create_new: flags |= O_RDWR | O_CREAT | O_EXCL; break;
+      case Open::create_private: flags |= O_RDWR | O_CREAT; break;
     }
-    const int fd = open_fd(path, flags);
-    if (fd < 0) return failed(how == Open::create_new || how == Open::create ? "create" : "open", path);
-    return std::make_unique<PosixFile>(fd, path);
+    const bool is_private = how == Open::create_private;
+    const int fd = open_fd(path, flags, is_private ? 0600 : 0644);
+    if (fd < 0) return failed((flags & O_CREAT) != 0 ? "create" : "open", path);
+    auto file = std::make_unique<PosixFile>(fd, path);
+    if (is_private && ::fchmod(fd, 0600) != 0) return failed("make private", path);
+    return file;
   }
 
   Io<bool> exists(const std::string& path) override {
@@ -292,10 +296,10 @@ class PosixFiles final : public Files {
   }
 
  private:
-  static int open_fd(const std::string& path, int flags) {
+  static int open_fd(const std::string& path, int flags, mode_t mode = 0644) {
     int fd = -1;
     do {
-      fd = ::open(path.c_str(), flags, 0644);
+      fd = ::open(path.c_str(), flags, mode);
     } while (fd < 0 && errno == EINTR);
     return fd;
   }
@@ -319,10 +323,10 @@ Io<std::string> Files::read_whole(const std::string& path, std::size_t size_max)
   return content;
 }
 
-Io<> Files::write_whole(const std::string& path, std::string_view content) {
+Io<> Files::replace(const std::string& path, std::string_view content, Open how) {
   const auto temporary = path + ".tmp";
   {
-    auto file = open(temporary, Open::create);
+    auto file = open(temporary, how);
     if (!file) return std::unexpected(file.error());
     if (auto done = (*file)->truncate(0); !done) return done;
     if (auto done = (*file)->write_at(0, bytes::as_bytes(content)); !done) return done;

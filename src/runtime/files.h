@@ -45,10 +45,11 @@ class File {
 };
 
 enum class Open {
-  read,        // must exist
-  write,       // must exist
-  create,      // made when missing
-  create_new,  // must not exist
+  read,            // must exist
+  write,           // must exist
+  create,          // made when missing
+  create_new,      // must not exist
+  create_private,  // as create, for the owner only (mode 0600): keys and secrets
 };
 
 class Files {
@@ -73,7 +74,14 @@ class Files {
 
   // Whole small files. write_whole replaces the file atomically: temporary file, sync, rename, directory sync.
   Io<std::string> read_whole(const std::string& path, std::size_t size_max = 64 * 1024 * 1024);
-  Io<> write_whole(const std::string& path, std::string_view content);
+  Io<> write_whole(const std::string& path, std::string_view content) { return replace(path, content, Open::create); }
+  // The same for a secret: at no time can another user read it.
+  Io<> write_private(const std::string& path, std::string_view content) {
+    return replace(path, content, Open::create_private);
+  }
+
+ private:
+  Io<> replace(const std::string& path, std::string_view content, Open how);
 };
 
 // The system's file system; lives as long as the process.

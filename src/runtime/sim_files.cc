@@ -237,7 +237,7 @@ void SimFiles::change(Change change) {
 Io<std::unique_ptr<File>> SimFiles::open(const std::string& given, Open how) {
   const std::lock_guard guard(mutex_);
   const auto path = plain(given);
-  const bool makes = how == Open::create || how == Open::create_new;
+  const bool makes = how == Open::create || how == Open::create_new || how == Open::create_private;
   const auto* what = makes ? "create" : "open";
   if (const int number = fault(Op::open, path)) return failed(number, what, path);
   const auto* node = find(path);
