@@ -15,7 +15,7 @@
 #include <utility>
 #include <vector>
 
-#include "msk/fault.h"
+#include "aws/endpoint.h"
 #include "msk/names.h"
 #include "provision/place.h"
 #include "runtime/random.h"
@@ -25,29 +25,6 @@
 namespace weir::msk {
 
 using runtime::Task;
-
-// A call as it comes from the endpoint: routed, its labels percent-decoded.
-struct Call {
-  std::string operation;                                   // "DescribeCluster"
-  std::map<std::string, std::string, std::less<>> labels;  // "clusterArn"
-  std::vector<std::pair<std::string, std::string>> query;  // decoded, in the order sent
-  std::string body;                                        // as sent; JSON or empty
-  std::string request_id;
-};
-struct Reply {
-  int status = 200;
-  std::string body;        // JSON
-  std::string error_type;  // "BadRequestException"; empty: it went well
-};
-
-struct Route {
-  std::string_view operation;
-  std::string_view method;
-  std::string_view uri;  // "/v1/clusters/{clusterArn}/nodes/count"
-  int status = 200;
-};
-// All 59.
-const std::vector<Route>& routes();
 
 // A broker's certificate and key, and whom it believes: PEM texts.
 struct Certificate {
@@ -70,12 +47,12 @@ struct ServiceOptions {
   milliseconds start_max{120'000};  // a broker's start, before an operation is said to have failed
 };
 
-class Service {
+class Service final : public aws::Service {
  public:
   // All outlive the service and are of this shard.
   Service(runtime::Shard& shard, runtime::Random& random, zkclient::Zk& zk, provision::Place& place,
           ServiceOptions options);
-  ~Service();
+  ~Service() override;
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;
 
@@ -86,7 +63,9 @@ class Service {
   // Ends what the driver waits for. Before destruction; handle() must not be called again.
   Task<void> stop();
 
-  Task<Reply> handle(Call call);
+  std::string_view name() const override { return "kafka"; }
+  const aws::Router& router() const override;
+  Task<aws::Reply> handle(aws::Request request) override;
 
  private:
   struct Impl;

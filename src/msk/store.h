@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "msk/model.h"
+#include "runtime/shard.h"
 #include "zkclient/zk.h"
 
 namespace weir::msk {
