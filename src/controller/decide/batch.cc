@@ -25,6 +25,15 @@ std::optional<Item> told_item(const State& state, const PartitionRef& at) {
   return item;
 }
 
+// Whether it was told to remove its replica: a role would make it anew, and nobody would remove it again.
+bool removing(const State& state, const PartitionRef& at, BrokerId broker) {
+  const auto deletion = state.deletions.find(at.topic);
+  if (deletion == state.deletions.end()) return false;
+  const auto replica = deletion->second.replicas.find({at.partition, broker});
+  return replica != deletion->second.replicas.end() &&
+         (replica->second == ReplicaDeletion::ordered || replica->second == ReplicaDeletion::done);
+}
+
 }  // namespace
 
 void Batch::lead_and_follow(const std::vector<BrokerId>& brokers, const PartitionRef& at, bool is_new) {
@@ -52,7 +61,7 @@ std::map<BrokerId, Orders> Batch::build(const State& state, const std::string& l
     std::set<BrokerId> leaders;
     for (const auto& [at, is_new] : partitions) {
       const auto* partition = state.image->partition(at.topic, at.partition);
-      if (partition == nullptr || !partition->has_state()) continue;
+      if (partition == nullptr || !partition->has_state() || removing(state, at, id)) continue;
       order.partitions.push_back({at, *partition, is_new});
       name_topic(order.topic_ids, state, at.topic);
       leaders.insert(partition->leader);

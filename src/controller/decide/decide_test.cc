@@ -187,6 +187,29 @@ TEST(Deletion, GoesStepByStep) {
   EXPECT_EQ(next_deletions(state, last), std::vector<std::string>{"t"});
 }
 
+// A broker that died after it had removed its replica, and is back while the topic still waits for another: a role
+// would make the replica anew, which then stands in the way of the next topic of that name.
+TEST(Deletion, WhatIsRemovedGetsNoRoleAnyMore) {
+  auto state = with_alive({b1, b2});
+  put(state, "t", partition({b1, b2, b3}, b1, {b1, b2, b3}));
+  cluster::ImageBuilder marking(state.image);
+  marking.mark_deleting("t");
+  state.image = marking.build();
+  state.deletions["t"];
+  Batch stops;
+  EXPECT_TRUE(next_deletions(state, stops).empty());
+  replica_removed(state, {"t", p0}, b1, ErrorCode::NONE);
+  Batch back;
+  back.lead_and_follow({b1, b2}, {"t", p0}, false);
+  for (const auto& [broker, orders] : back.build(state, "INTERNAL"))
+    EXPECT_FALSE(orders.leader_and_isr) << broker.value;
+  // One that died with its order unanswered may have it still.
+  broker_gone(state, b2);
+  const auto orders = back.build(state, "INTERNAL");
+  EXPECT_FALSE(orders.at(b1).leader_and_isr);
+  EXPECT_TRUE(orders.at(b2).leader_and_isr);
+}
+
 // --- reassignment -----------------------------------------------------------------------------------------------
 
 const BrokerId b4{4};
