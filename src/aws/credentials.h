@@ -73,6 +73,8 @@ class FileCredentials final : public Credentials {
 
   const std::string path_;
   runtime::Files& files_;
+  // Any thread may change the file: one at a time, the lock on the file is between processes.
+  std::mutex changing_;
   // Any thread looks keys up while another changes them: the lock guards the pointer, what it points to is immutable.
   mutable std::mutex mutex_;
   std::shared_ptr<const Keys> keys_ = std::make_shared<const Keys>();

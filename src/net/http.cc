@@ -72,6 +72,13 @@ HttpResponse refusal(int status, std::string why) {
   return response;
 }
 
+std::string_view first_header(const std::vector<std::pair<std::string, std::string>>& headers, std::string_view name) {
+  for (const auto& [key, value] : headers) {
+    if (boost::beast::iequals(key, name)) return value;
+  }
+  return {};
+}
+
 using Parser = http::request_parser<http::string_body>;
 
 HttpRequest request_of(http::request<http::string_body> message, runtime::Address peer) {
@@ -88,7 +95,7 @@ HttpRequest request_of(http::request<http::string_body> message, runtime::Addres
 
 class HttpService final : public Service {
  public:
-  HttpService(HttpHandler handler, HttpOptions options) : handler_(std::move(handler)), options_(options) {}
+  HttpService(HttpHandler handler, HttpOptions options) : handler_(std::move(handler)), options_(std::move(options)) {}
 
   runtime::Task<void> serve(std::shared_ptr<Connection> connection) override {
     // What was read and not yet parsed: buffer[begin, end).
@@ -103,7 +110,7 @@ class HttpService final : public Service {
       if (failed == ended) co_return;
       if (failed != 0) {
         WEIR_LOG_LIMITED(info, log_interval, "refused a request of {}: {}", connection->peer().text(), failed);
-        auto response = refusal(failed, "the request is not one this server takes");
+        auto response = refused(failed);
         co_await answer(connection, std::move(response), false, false);
         co_await discard(connection);
         co_return;
@@ -121,6 +128,13 @@ class HttpService final : public Service {
 
  private:
   static constexpr int ended = -1;
+
+  HttpResponse refused(int status) const {
+    if (!options_.refusal) return refusal(status, "the request is not one this server takes");
+    auto response = options_.refusal(status);
+    response.status = status;
+    return response;
+  }
 
   // Reads until the parser has a whole request. 0; a status to refuse it with; or `ended`.
   runtime::Task<int> read_request(std::shared_ptr<Connection> connection, Parser& parser, std::vector<char>& buffer,
@@ -219,12 +233,8 @@ class HttpService final : public Service {
 
 }  // namespace
 
-std::string_view HttpRequest::header(std::string_view name) const {
-  for (const auto& [key, value] : headers) {
-    if (boost::beast::iequals(key, name)) return value;
-  }
-  return {};
-}
+std::string_view HttpRequest::header(std::string_view name) const { return first_header(headers, name); }
+std::string_view HttpResponse::header(std::string_view name) const { return first_header(headers, name); }
 std::string_view HttpRequest::path() const { return std::string_view(target).substr(0, target.find('?')); }
 std::string_view HttpRequest::query() const {
   const auto mark = target.find('?');
@@ -240,6 +250,7 @@ struct HttpServer::Impl {
     out.connections_max = options.connections_max;
     out.idle_max = options.idle_max;
     out.protocol = "HTTP";
+    out.transports = options.transports;
     return out;
   }
 
@@ -249,7 +260,7 @@ struct HttpServer::Impl {
 
 HttpServer::HttpServer(std::vector<runtime::Shard*> shards, runtime::Sockets& sockets, HttpHandler handler,
                        HttpOptions options)
-    : impl_(std::make_unique<Impl>(std::move(shards), sockets, std::move(handler), options)) {}
+    : impl_(std::make_unique<Impl>(std::move(shards), sockets, std::move(handler), std::move(options))) {}
 HttpServer::~HttpServer() = default;
 
 runtime::Task<Result<runtime::Address>> HttpServer::start(runtime::Address at) {

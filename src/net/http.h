@@ -35,6 +35,9 @@ struct HttpResponse {
   std::vector<std::pair<std::string, std::string>> headers;  // Content-Length, Connection and Date are added
   std::string body;
   std::string content_type = "text/plain; charset=utf-8";
+
+  // As of a request.
+  std::string_view header(std::string_view name) const;
 };
 
 using HttpHandler = std::function<runtime::Task<HttpResponse>(HttpRequest)>;
@@ -45,6 +48,10 @@ struct HttpOptions {
   milliseconds idle_max{60'000};        // a connection without traffic
   milliseconds request_max{30'000};     // from a request's first byte to its last
   std::uint32_t connections_max = 256;  // at the limit nothing is accepted until one ends
+  TransportFactory transports;          // empty: plain TCP
+  // What is answered to a request that was refused before the handler saw it (too large, too slow to be HTTP at all):
+  // the status is kept, the rest is the hook's. Empty: a line of text.
+  std::function<HttpResponse(int status)> refusal;
 };
 
 // The handler runs on the connection's shard; an exception of it is answered with 500 and logged.
