@@ -93,10 +93,13 @@ void fields(V& v, Operation& o) {
   v("steps", o.steps);
   v("from", o.from);
   v("to", o.to);
+  v("goingBack", o.going_back);
+  v("leaveEmpty", o.leave_empty);
   v("sourceInfo", o.source_info);
   v("targetInfo", o.target_info);
   v("createdBrokers", o.created_brokers);
   v("deletedBrokers", o.deleted_brokers);
+  v("rebootedBrokers", o.rebooted_brokers);
 }
 template <class V>
 void fields(V& v, Revision& r) {

@@ -144,10 +144,13 @@ struct Operation {
   std::vector<Step> steps;
   ClusterSpec from;
   ClusterSpec to;
-  Json source_info;  // MutableClusterInfo, only what changes
+  bool going_back = false;   // it failed: `steps` are now those that make the cluster what it was
+  bool leave_empty = false;  // new brokers get no partitions: as MSK has it
+  Json source_info;          // MutableClusterInfo, only what changes
   Json target_info;
   std::vector<std::int32_t> created_brokers;
   std::vector<std::int32_t> deleted_brokers;
+  std::vector<std::int32_t> rebooted_brokers;
 
   bool over() const { return state == OperationState::complete || state == OperationState::failed; }
   // As the API says it: "UPDATE_IN_PROGRESS", "REBOOT_COMPLETE".

@@ -57,6 +57,7 @@ struct Action {
   enum class Kind : std::uint8_t {
     none,
     take_block,
+    add,       // `brokers` become members
     put,       // `brokers`
     start,     // `brokers`, side by side
     restart,   // the one of `brokers`
@@ -89,7 +90,12 @@ struct Decision {
 // The steps of an operation from -> to. `members` are the brokers as they are.
 std::vector<Step> plan(const Operation& operation, const Cluster& cluster);
 
-// About the first step that is not done. `step.begun` is set by the driver with the first answer.
+// The way back of an update that failed: what it changed gets the files of `from` again, the latest first. The
+// operation then ends as failed, with the cluster as it was.
+std::vector<Step> plan_back(const Operation& operation, const Cluster& cluster);
+
+// About the first step that is not done. `step.begun` is set by the driver with the first action, `step.note` to "done"
+// when an action of put, live_config, add or forget has succeeded.
 Decision decide(const Operation& operation, const Step& step, const Cluster& cluster, const Facts& facts);
 
 // --- parts, for tests and for others

@@ -1,0 +1,487 @@
+#include "msk/driver.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+#include "base/log.h"
+#include "msk/facts.h"
+#include "msk/kafka.h"
+#include "provision/instance_type.h"
+#include "zkclient/pipeline.h"
+#include "zkwire/layout.h"
+
+namespace weir::msk {
+namespace {
+
+using provision::Failure;
+using provision::Outcome;
+using std::chrono_literals::operator""s;
+
+constexpr milliseconds look_interval{1'000};
+constexpr std::string_view carried_out = "done";
+
+// Steps that look at partitions; reading them costs a read for each.
+bool needs_partitions(StepKind kind) {
+  switch (kind) {
+    case StepKind::safe:
+    case StepKind::back:
+    case StepKind::leaders:
+    case StepKind::spread:
+    case StepKind::drain:
+    case StepKind::settled:
+    case StepKind::leave: return true;
+    case StepKind::address:
+    case StepKind::put:
+    case StepKind::start:
+    case StepKind::registered:
+    case StepKind::live_config:
+    case StepKind::restart:
+    case StepKind::add:
+    case StepKind::stop:
+    case StepKind::forget:
+    case StepKind::record: return false;
+  }
+  return false;
+}
+
+// Whether an action is its whole step: when it has succeeded it is not done again.
+bool whole_step(Action::Kind kind) {
+  using Kind = Action::Kind;
+  return kind == Kind::put || kind == Kind::set_live || kind == Kind::add || kind == Kind::forget;
+}
+
+Outcome<> outcome(const Stored<>& stored) {
+  if (stored) return {};
+  return std::unexpected(Failure{Failure::Kind::busy, stored.error().text});
+}
+
+const ClusterSpec& wanted(const Operation& operation) { return operation.going_back ? operation.from : operation.to; }
+
+}  // namespace
+
+Driver::Driver(runtime::Shard& shard, runtime::Random& random, zkclient::Zk& zk, provision::Place& place, Store& store,
+               const ServiceOptions& options)
+    : shard_(shard), random_(random), zk_(zk), place_(place), store_(store), options_(options), scope_(shard) {}
+Driver::~Driver() = default;
+
+void Driver::start() { scope_.spawn(run()); }
+
+void Driver::set_active(bool active) {
+  active_ = active;
+  kick();
+}
+
+void Driver::kick() {
+  for (auto* waiter : pauses_) waiter->wake();
+}
+
+Task<void> Driver::stop() {
+  stopping_ = true;
+  kick();
+  co_await scope_.stop();
+}
+
+Task<bool> Driver::pause(milliseconds time) {
+  if (stopping_) co_return false;
+  runtime::Waiter waiter(shard_);
+  const auto at = pauses_.insert(pauses_.end(), &waiter);
+  co_await waiter.wait(time);
+  pauses_.erase(at);
+  co_return !stopping_;
+}
+
+std::optional<std::string> Driver::ailment(const std::string& cluster_id) const {
+  const auto found = ailments_.find(cluster_id);
+  if (found == ailments_.end()) return std::nullopt;
+  return found->second;
+}
+
+std::string Driver::waiting_for(const std::string& cluster_id) const {
+  const auto found = waiting_.find(cluster_id);
+  return found == waiting_.end() ? std::string() : found->second;
+}
+
+provision::BrokerKey Driver::key(const Cluster& cluster, std::int32_t broker) const {
+  return {cluster.place_name(), broker};
+}
+
+Task<void> Driver::run() {
+  for (;;) {
+    if (active_) {
+      auto pending = co_await store_.pending();
+      if (pending) {
+        for (auto& id : *pending) {
+          if (!stopping_ && driven_.insert(id).second) scope_.spawn(drive(id));
+        }
+      }
+      co_await look_after();
+    }
+    if (!co_await pause(look_interval)) co_return;
+  }
+}
+
+Task<void> Driver::drive(std::string cluster_id) {
+  for (;;) {
+    if (stopping_ || !active_) break;
+    const auto next = co_await one_step(cluster_id);
+    if (next == Next::over) break;
+    if (next == Next::pause && !co_await pause(options_.poll)) break;
+  }
+  driven_.erase(cluster_id);
+  waiting_.erase(cluster_id);
+}
+
+Task<Driver::Next> Driver::one_step(std::string cluster_id) {
+  auto cluster = co_await store_.cluster(cluster_id);
+  if (!cluster) {
+    if (cluster.error().kind == StoreError::Kind::missing) {
+      // Its removal was cut off behind the cluster's own record.
+      Cluster rest;
+      rest.id = cluster_id;
+      rest.name = "-";
+      auto removed = co_await store_.remove_cluster(std::move(rest));
+      co_return removed ? Next::over : Next::pause;
+    }
+    WEIR_LOG_LIMITED(warn, 10s, "the operation of cluster {} waits: {}", cluster_id, cluster.error().text);
+    co_return Next::pause;
+  }
+  auto operation = co_await store_.operation(cluster_id, cluster->value.active_operation);
+  if (!operation) {
+    WEIR_LOG_LIMITED(warn, 10s, "the operation of cluster {} waits: {}", cluster_id, operation.error().text);
+    co_return operation.error().kind == StoreError::Kind::missing ? Next::over : Next::pause;
+  }
+  if (operation->value.state == OperationState::pending) {
+    operation->value.state = OperationState::in_progress;
+    auto written = co_await store_.set_operation(*operation);
+    if (!written) co_return Next::pause;
+    co_return Next::again;
+  }
+  const auto& steps = operation->value.steps;
+  const auto open = std::ranges::find(steps, false, &Step::done);
+  if (open == steps.end()) co_return co_await finish(std::move(*operation), std::move(*cluster));
+  const auto index = static_cast<std::size_t>(open - steps.begin());
+  co_return co_await step(std::move(*operation), std::move(*cluster), index);
+}
+
+Task<Driver::Next> Driver::step(Versioned<Operation> operation, Versioned<Cluster> cluster, std::size_t index) {
+  const Step step = operation.value.steps[index];
+  auto seen = co_await facts(cluster.value, needs_partitions(step.kind));
+  if (!seen) {
+    waiting_[cluster.value.id] = seen.error().text;
+    co_return Next::pause;
+  }
+  auto decision = decide(operation.value, step, cluster.value, *seen);
+  switch (decision.kind) {
+    case Decision::Kind::done: co_return co_await done(std::move(operation), index);
+    case Decision::Kind::wait: waiting_[cluster.value.id] = decision.text; co_return Next::pause;
+    case Decision::Kind::fail:
+      co_return co_await failed(std::move(operation), std::move(cluster), "STEP_FAILED", std::move(decision.text));
+    case Decision::Kind::act: break;
+  }
+  waiting_.erase(cluster.value.id);
+  auto& kept = operation.value.steps[index];
+  if (!kept.begun || (!decision.note.empty() && decision.note != kept.note)) {
+    kept.begun = true;
+    if (!decision.note.empty()) kept.note = decision.note;
+    auto written = co_await store_.set_operation(operation);
+    if (!written) co_return Next::pause;
+    ++operation.version;
+  }
+  co_return co_await carry_out(std::move(operation), std::move(cluster), index, std::move(decision.action));
+}
+
+Task<Driver::Next> Driver::done(Versioned<Operation> operation, std::size_t index) {
+  operation.value.steps[index].done = true;
+  operation.value.steps[index].begun = true;
+  auto written = co_await store_.set_operation(std::move(operation));
+  co_return written ? Next::again : Next::pause;
+}
+
+Task<Driver::Next> Driver::carry_out(Versioned<Operation> operation, Versioned<Cluster> cluster, std::size_t index,
+                                     Action action) {
+  using Kind = Action::Kind;
+  const KafkaView view{&shard_, &zk_, cluster.value.chroot()};
+  const auto& spec = wanted(operation.value);
+  Outcome<> result;
+  switch (action.kind) {
+    case Kind::none: break;
+    case Kind::take_block: {
+      auto block = co_await take_block(cluster.value, ports_of(spec));
+      if (block) {
+        cluster.value.block = *block;
+        result = outcome(co_await store_.set_cluster(cluster));
+      } else {
+        result = std::unexpected(block.error());
+      }
+      break;
+    }
+    case Kind::put:
+      for (const auto id : action.brokers) {
+        if (result) result = co_await put(cluster.value, spec, id);
+      }
+      break;
+    case Kind::start: result = co_await start_all(cluster.value, action.brokers); break;
+    case Kind::restart: {
+      const provision::StopHow how;
+      result = co_await place_.restart(key(cluster.value, action.brokers.front()), how, options_.start_max);
+      break;
+    }
+    case Kind::elect: result = outcome(co_await elect(view, action.partitions)); break;
+    case Kind::reassign: result = outcome(co_await reassign(view, action.assignment)); break;
+    case Kind::set_live: {
+      const auto zones = cluster.value.zones.size();
+      const auto& other = operation.value.going_back ? operation.value.to : operation.value.from;
+      auto change = change_between(effective_properties(other, zones), effective_properties(spec, zones));
+      result = outcome(co_await set_config(view, std::string(zkwire::layout::brokers_type),
+                                           std::string(zkwire::layout::default_entity), std::move(change.live)));
+      break;
+    }
+    case Kind::add:
+      for (const auto id : action.brokers) cluster.value.members.emplace(id, shard_.clock().wall());
+      result = outcome(co_await store_.set_cluster(cluster));
+      break;
+    case Kind::remove: {
+      result = co_await remove_all(cluster.value, action.brokers);
+      if (result && cluster.value.state != ClusterState::deleting) {
+        for (const auto id : action.brokers) cluster.value.members.erase(id);
+        result = outcome(co_await store_.set_cluster(cluster));
+      }
+      break;
+    }
+    case Kind::forget: {
+      auto gone = co_await zkclient::remove_tree(zk_, cluster.value.chroot());
+      if (!gone) result = std::unexpected(Failure{Failure::Kind::busy, gone.error().text()});
+      break;
+    }
+  }
+  if (result) {
+    if (!whole_step(action.kind)) co_return Next::again;
+    operation.value.steps[index].note = carried_out;
+    co_return co_await done(std::move(operation), index);
+  }
+  const auto failure = result.error();
+  switch (failure.kind) {
+    case Failure::Kind::closed:
+    case Failure::Kind::busy: waiting_[cluster.value.id] = failure.text; co_return Next::pause;
+    case Failure::Kind::late:  // it was killed at the deadline, and is stopped all the same
+      co_return Next::again;
+    case Failure::Kind::unknown_broker:
+    case Failure::Kind::invalid_spec:
+    case Failure::Kind::not_ready:
+    case Failure::Kind::system: break;
+  }
+  co_return co_await failed(std::move(operation), std::move(cluster), "BROKER_FAILED", failure.text);
+}
+
+// A creation ends as FAILED. An update is taken back, and says so at its end.
+Task<Driver::Next> Driver::failed(Versioned<Operation> operation, Versioned<Cluster> cluster, std::string code,
+                                  std::string text) {
+  auto& o = operation.value;
+  auto& c = cluster.value;
+  WEIR_LOG(warn, "operation {} of cluster {}: {}", o.type, c.name, text);
+  if (o.type == "DELETE_CLUSTER") {  // there is nothing to go back to: it is tried until it is done
+    waiting_[c.id] = text;
+    co_return Next::pause;
+  }
+  if (o.going_back) {
+    o.error_text += fmt::format(
+        " Taking it back failed as well: {} The brokers that were not reached run with the new settings.", text);
+    o.steps.clear();
+  } else {
+    o.error_code = std::move(code);
+    o.error_text = std::move(text);
+    auto back = o.type == "CREATE_CLUSTER" ? std::vector<Step>{} : plan_back(o, c);
+    o.going_back = true;
+    o.steps = std::move(back);
+  }
+  auto written = co_await store_.set_operation(std::move(operation));
+  co_return written ? Next::again : Next::pause;
+}
+
+Task<Driver::Next> Driver::finish(Versioned<Operation> operation, Versioned<Cluster> cluster) {
+  auto& o = operation.value;
+  auto& c = cluster.value;
+  if (o.type == "DELETE_CLUSTER") {
+    auto removed = co_await store_.remove_cluster(c);
+    if (removed) WEIR_LOG(info, "cluster {} is deleted", c.name);
+    co_return removed ? Next::over : Next::pause;
+  }
+  const bool good = !o.going_back;
+  o.state = good ? OperationState::complete : OperationState::failed;
+  o.ended = shard_.clock().wall();
+  c.active_operation.clear();
+  c.state = ClusterState::active;
+  c.state_code.clear();
+  c.state_message.clear();
+  if (good) {
+    c.spec = o.to;
+    c.current_version = new_version(random_);
+  } else if (o.type == "CREATE_CLUSTER") {
+    c.state = ClusterState::failed;
+    c.state_code = o.error_code;
+    c.state_message = o.error_text;
+  } else {
+    c.spec.brokers = static_cast<std::int32_t>(c.members.size());
+  }
+  const auto line =
+      fmt::format("operation {} of cluster {}: {}{}{}", o.type, c.name, o.state_name(), good ? "" : ": ", o.error_text);
+  auto written = co_await store_.finish(std::move(operation), std::move(cluster));
+  if (!written) co_return Next::pause;
+  WEIR_LOG(info, "{}", line);
+  co_return Next::over;
+}
+
+Task<Stored<Facts>> Driver::facts(Cluster cluster, bool partitions) {
+  KafkaView view{&shard_, &zk_, cluster.chroot()};
+  const auto properties = effective_properties(cluster.spec, cluster.zones.size());
+  if (const auto found = properties.find("min.insync.replicas"); found != properties.end()) {
+    view.isr_min = std::max(1, std::atoi(found->second.c_str()));
+  }
+  Facts out;
+  if (partitions) {
+    auto read = co_await partition_facts(view);
+    if (!read) co_return read;
+    out = std::move(*read);
+  }
+  auto registered = co_await registered_brokers(view);
+  if (!registered) co_return std::unexpected(registered.error());
+  for (const auto& [id, added] : cluster.members) {
+    auto& fact = out.brokers[id];
+    if (const auto life = registered->find(id); life != registered->end()) {
+      fact.registered = true;
+      fact.life = life->second;
+    }
+    const auto status = place_.status(key(cluster, id));
+    if (!status) continue;
+    fact.known = true;
+    fact.running = status->state == provision::BrokerState::running;
+    fact.failed = status->state == provision::BrokerState::backing_off;
+    fact.stale = status->stale;
+    fact.cause = status->cause;
+  }
+  co_return out;
+}
+
+// --- what is done at the place
+
+Task<Outcome<std::string>> Driver::take_block(Cluster cluster, std::vector<std::uint16_t> ports) {
+  // Room for the largest cluster that there can be: its block stays when it grows.
+  constexpr std::int32_t brokers_max = 30;
+  for (;;) {
+    auto taken = co_await store_.blocks();
+    if (!taken) co_return std::unexpected(Failure{Failure::Kind::busy, taken.error().text});
+    auto block = co_await place_.free_block(*taken, brokers_max, ports);
+    if (!block) co_return block;
+    auto held = co_await store_.take_block(*block, cluster.id);
+    if (held) co_return block;
+    if (held.error().kind != StoreError::Kind::exists) {
+      co_return std::unexpected(Failure{Failure::Kind::busy, held.error().text});
+    }
+  }
+}
+
+Task<Outcome<>> Driver::put(Cluster cluster, ClusterSpec spec, std::int32_t broker) {
+  provision::BrokerSpec wish;
+  wish.key = key(cluster, broker);
+  wish.address = place_.address_of(cluster.block, broker);
+  wish.zone = cluster.zone_of(broker);
+  if (const auto type = provision::find_instance_type(spec.instance_type)) {
+    wish.limits = provision::limits_of(*type, spec.volume_gib);
+  }
+  for (auto& [name, value] : broker_properties(spec, cluster.zones.size(), wish.address,
+                                               options_.zookeeper + cluster.chroot(), options_.broker_overrides)) {
+    wish.properties.emplace(name, value);
+  }
+  if (needs_certificate(spec)) {
+    const auto before = place_.spec(wish.key);
+    const std::string name(certificate_file);
+    // A certificate that is there stays: another one would make the files new, and the broker stale.
+    if (before && before->address == wish.address && before->files.contains(name)) {
+      wish.files = before->files;
+    } else {
+      if (!options_.certify)
+        co_return std::unexpected(Failure{Failure::Kind::invalid_spec, "There is no authority for certificates."});
+      auto issued = options_.certify(fmt::format("b-{}.{}", broker, cluster.name),
+                                     {fmt::format("b-{}.{}", broker, cluster.name), "localhost"}, {wish.address});
+      if (!issued) co_return std::unexpected(Failure{Failure::Kind::system, issued.error()});
+      wish.files[name] = issued->chain_and_key;
+      wish.files[std::string(authority_file)] = issued->authority;
+    }
+  }
+  auto chroot = co_await zkclient::ensure(zk_, cluster.chroot());
+  if (!chroot) co_return std::unexpected(Failure{Failure::Kind::busy, chroot.error().text()});
+  co_return co_await place_.put(std::move(wish));
+}
+
+namespace {
+constexpr std::size_t at_once = 32;
+}  // namespace
+
+Task<Outcome<>> Driver::start_all(Cluster cluster, std::vector<std::int32_t> brokers) {
+  std::vector<Outcome<>> results(brokers.size());
+  auto one = [this, &cluster, &brokers, &results](std::size_t i) -> Task<void> {
+    results[i] = co_await place_.start(key(cluster, brokers[i]), options_.start_max);
+  };
+  std::function<Task<void>(std::size_t)> each = one;
+  co_await zkclient::pipeline(shard_, brokers.size(), at_once, std::move(each));
+  for (auto& result : results) {
+    if (!result) co_return result;
+  }
+  co_return Outcome<>{};
+}
+
+Task<Outcome<>> Driver::remove_all(Cluster cluster, std::vector<std::int32_t> brokers) {
+  std::vector<Outcome<>> results(brokers.size());
+  const bool whole = cluster.state == ClusterState::deleting;
+  auto one = [this, &cluster, &brokers, &results, whole](std::size_t i) -> Task<void> {
+    // Those that leave a cluster that stays go in order; a whole cluster that is deleted is killed.
+    if (!whole) {
+      const provision::StopHow how;
+      (void)co_await place_.stop(key(cluster, brokers[i]), how);
+    }
+    results[i] = co_await place_.remove(key(cluster, brokers[i]), true);
+    if (!results[i] && results[i].error().kind == Failure::Kind::unknown_broker) results[i] = Outcome<>{};
+  };
+  std::function<Task<void>(std::size_t)> each = one;
+  co_await zkclient::pipeline(shard_, brokers.size(), at_once, std::move(each));
+  for (auto& result : results) {
+    if (!result) co_return result;
+  }
+  co_return Outcome<>{};
+}
+
+// --- health of clusters without an operation
+
+Task<void> Driver::look_after() {
+  auto clusters = co_await store_.clusters();
+  if (!clusters) co_return;
+  std::map<std::string, std::string> ailments;
+  for (const auto& cluster : *clusters) {
+    if (cluster.state != ClusterState::active || stopping_ || !active_) continue;
+    for (const auto& [id, added] : cluster.members) {
+      const auto status = place_.status(key(cluster, id));
+      if (status && status->state == provision::BrokerState::running) continue;
+      auto& text = ailments[cluster.id];
+      if (!text.empty()) text += " ";
+      text += fmt::format("Broker {} is {}{}{}.", id, status ? provision::name(status->state) : "not there",
+                          status && !status->cause.empty() ? ": " : "", status ? status->cause : "");
+      const bool gone = !status || status->state == provision::BrokerState::stopped;
+      if (gone && !driven_.contains(cluster.id)) co_await restore(cluster, id);
+    }
+  }
+  ailments_ = std::move(ailments);
+}
+
+// A broker of an active cluster that nobody starts: the place lost it, or somebody stopped it.
+Task<void> Driver::restore(Cluster cluster, std::int32_t broker) {
+  auto there = co_await put(cluster, cluster.spec, broker);
+  if (there) there = co_await place_.start(key(cluster, broker), milliseconds(0));
+  if (!there && there.error().kind != Failure::Kind::not_ready) {
+    WEIR_LOG_LIMITED(warn, 60s, "broker {} of cluster {}: {}", broker, cluster.name, there.error().text);
+  }
+}
+
+}  // namespace weir::msk

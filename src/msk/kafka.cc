@@ -1,0 +1,268 @@
+#include "msk/kafka.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "config/alter.h"
+#include "config/broker_config.h"
+#include "config/key.h"
+
+namespace weir::msk {
+namespace {
+
+constexpr std::array<KafkaVersion, 33> versions{{
+    {"1.1.1", "1.1", true},    {"2.2.1", "2.2", true},  {"2.3.1", "2.3", true},  {"2.4.1", "2.4", true},
+    {"2.4.1.1", "2.4", true},  {"2.5.1", "2.5", true},  {"2.6.0", "2.6", true},  {"2.6.1", "2.6", true},
+    {"2.6.2", "2.6", true},    {"2.6.3", "2.6", true},  {"2.7.0", "2.7", true},  {"2.7.1", "2.7", true},
+    {"2.7.2", "2.7", true},    {"2.8.0", "2.8", true},  {"2.8.1", "2.8", true},  {"2.8.2.tiered", "2.8", true},
+    {"3.1.1", "3.1", true},    {"3.2.0", "3.2", true},  {"3.3.1", "3.3", true},  {"3.3.2", "3.3", true},
+    {"3.4.0", "3.4", true},    {"3.5.1", "3.5", true},  {"3.5.x", "3.5", true},  {"3.6.0", "3.6", false},
+    {"3.6.0.1", "3.6", false}, {"3.6.1", "3.6", false}, {"3.6.x", "3.6", false}, {"3.7.0", "3.7", false},
+    {"3.7.x", "3.7", false},   {"3.8.0", "3.8", false}, {"3.8.x", "3.8", false}, {"3.9.0", "3.9", false},
+    {"3.9.x", "3.9", false},
+}};
+
+// The keys of MSK's guide, and those that its first version had.
+constexpr std::array<std::string_view, 54> settable_table{
+    "allow.everyone.if.no.acl.found",
+    "auto.create.topics.enable",
+    "compression.type",
+    "connections.max.idle.ms",
+    "default.replication.factor",
+    "delete.topic.enable",
+    "group.initial.rebalance.delay.ms",
+    "group.max.session.timeout.ms",
+    "group.min.session.timeout.ms",
+    "leader.imbalance.per.broker.percentage",
+    "log.cleaner.delete.retention.ms",
+    "log.cleaner.min.cleanable.ratio",
+    "log.cleanup.policy",
+    "log.flush.interval.messages",
+    "log.flush.interval.ms",
+    "log.message.timestamp.after.max.ms",
+    "log.message.timestamp.before.max.ms",
+    "log.message.timestamp.difference.max.ms",
+    "log.message.timestamp.type",
+    "log.retention.bytes",
+    "log.retention.hours",
+    "log.retention.minutes",
+    "log.retention.ms",
+    "log.roll.ms",
+    "log.segment.bytes",
+    "max.incremental.fetch.session.cache.slots",
+    "message.max.bytes",
+    "message.timestamp.after.max.ms",
+    "message.timestamp.before.max.ms",
+    "message.timestamp.difference.max.ms",
+    "message.timestamp.type",
+    "min.insync.replicas",
+    "num.io.threads",
+    "num.network.threads",
+    "num.partitions",
+    "num.recovery.threads.per.data.dir",
+    "num.replica.fetchers",
+    "offsets.retention.minutes",
+    "offsets.topic.replication.factor",
+    "replica.fetch.max.bytes",
+    "replica.fetch.response.max.bytes",
+    "replica.lag.time.max.ms",
+    "replica.selector.class",
+    "replica.socket.receive.buffer.bytes",
+    "socket.receive.buffer.bytes",
+    "socket.request.max.bytes",
+    "socket.send.buffer.bytes",
+    "transaction.max.timeout.ms",
+    "transaction.state.log.min.isr",
+    "transaction.state.log.replication.factor",
+    "transactional.id.expiration.ms",
+    "unclean.leader.election.enable",
+    "zookeeper.connection.timeout.ms",
+    "zookeeper.session.timeout.ms",
+};
+
+struct Bound {
+  std::string_view key;
+  std::int64_t min;
+  std::int64_t max;
+};
+// MSK's own, narrower than Kafka's.
+constexpr std::array<Bound, 2> bounds{
+    {{"replica.lag.time.max.ms", 10'000, 30'000}, {"zookeeper.session.timeout.ms", 6'000, 18'000}}};
+
+std::string todays_name(std::string_view key) {
+  return (key.starts_with("message.timestamp.") ? "log." : "") + std::string(key);
+}
+
+// A level as numbers, so that 3.10 would be later than 3.9.
+config::KafkaVersion level(std::string_view version) {
+  const auto* known = find_kafka_version(version);
+  return config::parse_kafka_version(known != nullptr ? known->level : "3.9").value_or(config::KafkaVersion{});
+}
+
+std::string broken_value(std::string_view key, std::string_view value) {
+  const auto today = todays_name(key);
+  const auto* known = config::find_broker_key(today);
+  if (known == nullptr) return fmt::format("{}: this key is not known.", key);
+  if (const auto complaint = config::complaint(*known, value)) return *complaint;
+  for (const auto& bound : bounds) {
+    if (bound.key != key) continue;
+    const auto number = config::parse_int(value);
+    if (!number || *number < bound.min || *number > bound.max) {
+      return fmt::format("{}={}: must be from {} to {}", key, value, bound.min, bound.max);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+std::span<const KafkaVersion> kafka_versions() { return versions; }
+
+const KafkaVersion* find_kafka_version(std::string_view name) {
+  const auto* found = std::ranges::find(versions, name, &KafkaVersion::name);
+  return found == versions.end() ? nullptr : found;
+}
+
+std::vector<std::string_view> later_versions(std::string_view version) {
+  std::vector<std::string_view> out;
+  const auto* from = find_kafka_version(version);
+  if (from == nullptr) return out;
+  for (const auto* v = from + 1; v != versions.end(); ++v) out.push_back(v->name);
+  return out;
+}
+
+config::Properties default_properties(std::string_view version, std::size_t zones) {
+  const auto replicas = std::to_string(std::clamp<std::size_t>(zones, 1, 3));
+  const std::string in_sync = zones >= 3 ? "2" : "1";
+  const bool unclean = level(version) < config::KafkaVersion{2, 3};
+  return {
+      {"allow.everyone.if.no.acl.found", "true"},
+      {"auto.create.topics.enable", "false"},
+      {"auto.leader.rebalance.enable", "true"},
+      {"default.replication.factor", replicas},
+      {"min.insync.replicas", in_sync},
+      {"num.io.threads", "8"},
+      {"num.network.threads", "5"},
+      {"num.partitions", "1"},
+      {"num.replica.fetchers", "2"},
+      {"offsets.topic.replication.factor", replicas},
+      {"replica.lag.time.max.ms", "30000"},
+      {"socket.receive.buffer.bytes", "102400"},
+      {"socket.request.max.bytes", "104857600"},
+      {"socket.send.buffer.bytes", "102400"},
+      {"transaction.state.log.min.isr", in_sync},
+      {"transaction.state.log.replication.factor", replicas},
+      {"unclean.leader.election.enable", unclean ? "true" : "false"},
+      {"zookeeper.session.timeout.ms", "18000"},
+      {"zookeeper.set.acl", "false"},
+  };
+}
+
+bool settable(std::string_view key) { return std::ranges::find(settable_table, key) != settable_table.end(); }
+
+std::span<const std::string_view> settable_keys() { return settable_table; }
+
+std::expected<config::Properties, std::string> parse_server_properties(std::string_view text) {
+  auto parsed = config::parse_properties(text);
+  if (!parsed) return std::unexpected(parsed.error());
+  for (const auto& [key, value] : *parsed) {
+    if (!settable(key)) return std::unexpected(fmt::format("{}: this key cannot be set in a configuration.", key));
+    if (auto error = broken_value(key, value); !error.empty()) return std::unexpected(error);
+  }
+  return parsed;
+}
+
+config::Properties effective_properties(const ClusterSpec& spec, std::size_t zones) {
+  auto out = default_properties(spec.kafka_version, zones);
+  if (const auto own = config::parse_properties(spec.server_properties)) {
+    for (const auto& [key, value] : *own) out.insert_or_assign(todays_name(key), value);
+  }
+  return out;
+}
+
+Change change_between(const config::Properties& from, const config::Properties& to) {
+  Change out;
+  const auto add = [&out](const std::string& key, std::optional<std::string> value) {
+    const auto* known = config::find_broker_key(key);
+    // What may be set for one broker only has no place in the default of all.
+    const bool live = known != nullptr && known->update == config::Update::cluster_wide;
+    if (live) {
+      out.live.emplace(key, std::move(value));
+    } else {
+      out.roll = true;
+    }
+  };
+  for (const auto& [key, value] : to) {
+    const auto before = from.find(key);
+    if (before == from.end() || before->second != value) add(key, value);
+  }
+  for (const auto& [key, value] : from) {
+    if (!to.contains(key)) add(key, std::nullopt);
+  }
+  return out;
+}
+
+// --- a broker
+
+namespace {
+bool has_plaintext(const ClusterSpec& spec) { return spec.client_broker != ClientBroker::tls; }
+bool has_tls(const ClusterSpec& spec) { return spec.client_broker != ClientBroker::plaintext; }
+}  // namespace
+
+std::vector<std::uint16_t> ports_of(const ClusterSpec& spec) {
+  std::vector<std::uint16_t> out{replication_port};
+  if (has_plaintext(spec)) out.push_back(plaintext_port);
+  if (has_tls(spec)) out.push_back(tls_port);
+  if (spec.jmx_exporter) out.push_back(jmx_exporter_port);
+  return out;
+}
+
+bool needs_certificate(const ClusterSpec& spec) { return has_tls(spec) || spec.in_cluster; }
+
+config::Properties broker_properties(const ClusterSpec& spec, std::size_t zones, const std::string& address,
+                                     const std::string& zookeeper_connect,
+                                     const std::map<std::string, std::string>& overrides) {
+  auto p = effective_properties(spec, zones);
+  std::string listeners;
+  std::string protocols;
+  const auto listener = [&](std::string_view name, std::string_view protocol, std::uint16_t port) {
+    listeners += fmt::format("{}{}://{}:{}", listeners.empty() ? "" : ",", name, address, port);
+    protocols += fmt::format("{}{}:{}", protocols.empty() ? "" : ",", name, protocol);
+  };
+  if (has_plaintext(spec)) listener("CLIENT", "PLAINTEXT", plaintext_port);
+  if (has_tls(spec)) listener("CLIENT_SECURE", "SSL", tls_port);
+  listener("REPLICATION", spec.in_cluster ? "SSL" : "PLAINTEXT", replication_port);
+  p["listeners"] = listeners;
+  p["advertised.listeners"] = listeners;
+  p["listener.security.protocol.map"] = protocols;
+  p["inter.broker.listener.name"] = "REPLICATION";
+  const auto* version = find_kafka_version(spec.kafka_version);
+  p["inter.broker.protocol.version"] = version != nullptr ? version->level : "3.9";
+  p["zookeeper.connect"] = zookeeper_connect;
+  if (needs_certificate(spec)) {
+    p["ssl.keystore.type"] = "PEM";
+    p["ssl.keystore.location"] = "@DIR@/" + std::string(certificate_file);
+    p["ssl.truststore.type"] = "PEM";
+    p["ssl.truststore.location"] = "@DIR@/" + std::string(authority_file);
+    if (has_tls(spec) && spec.mutual_tls) {
+      p["listener.name.client_secure.ssl.client.auth"] = spec.unauthenticated ? "requested" : "required";
+    }
+  }
+  if (spec.jmx_exporter) p["weir.metrics.listener"] = fmt::format("{}:{}", address, jmx_exporter_port);
+  for (const auto& [key, value] : overrides) p.insert_or_assign(key, value);
+  return p;
+}
+
+std::vector<std::string> complaints(const ClusterSpec& spec, std::size_t zones) {
+  config::BrokerLayers layers;
+  layers.file = broker_properties(spec, zones, "127.0.0.1", "127.0.0.1:2181/x", {});
+  layers.file.insert_or_assign("broker.id", "1");
+  layers.file.insert_or_assign("log.dirs", "/data");
+  auto loaded = config::load_broker_config(layers);
+  return loaded ? std::vector<std::string>{} : loaded.error();
+}
+
+}  // namespace weir::msk

@@ -1,0 +1,395 @@
+#include "msk/workflow.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <ranges>
+#include <utility>
+
+#include "msk/kafka.h"
+
+namespace weir::msk {
+namespace {
+
+bool has(const std::vector<std::int32_t>& list, std::int32_t id) { return std::ranges::find(list, id) != list.end(); }
+
+// --- answers
+
+Decision done() { return {Decision::Kind::done, {}, {}, {}}; }
+Decision wait(std::string text) { return {Decision::Kind::wait, {}, {}, std::move(text)}; }
+Decision failure(std::string text) { return {Decision::Kind::fail, {}, {}, std::move(text)}; }
+Decision act(Action action, std::string note = {}) {
+  return {Decision::Kind::act, std::move(action), std::move(note), {}};
+}
+Action on(Action::Kind kind, std::vector<std::int32_t> brokers = {}) {
+  Action action;
+  action.kind = kind;
+  action.brokers = std::move(brokers);
+  return action;
+}
+
+std::vector<std::int32_t> members_of(const Cluster& cluster) {
+  std::vector<std::int32_t> out;
+  for (const auto& [id, added] : cluster.members) out.push_back(id);
+  return out;
+}
+
+BrokerFact fact(const Facts& facts, std::int32_t broker) {
+  const auto found = facts.brokers.find(broker);
+  return found == facts.brokers.end() ? BrokerFact{} : found->second;
+}
+
+// --- steps
+
+// What is done once it was carried out: the step's note says that it was.
+constexpr std::string_view carried_out = "done";
+
+Decision once(const Step& step, Action action) {
+  if (step.note == carried_out) return done();
+  return act(std::move(action));
+}
+
+Decision start(const Cluster& cluster, const Facts& facts) {
+  std::vector<std::int32_t> down;
+  for (const auto id : members_of(cluster)) {
+    const auto broker = fact(facts, id);
+    if (broker.failed) return failure(fmt::format("Broker {} does not start: {}", id, broker.cause));
+    if (!broker.running) down.push_back(id);
+  }
+  return down.empty() ? done() : act(on(Action::Kind::start, std::move(down)));
+}
+
+Decision registered(const Cluster& cluster, const Facts& facts) {
+  for (const auto id : members_of(cluster)) {
+    const auto broker = fact(facts, id);
+    if (broker.failed) return failure(fmt::format("Broker {} does not start: {}", id, broker.cause));
+    if (!broker.registered) return wait(fmt::format("broker {} is not registered yet", id));
+  }
+  return done();
+}
+
+Decision safe(const Step& step, const Facts& facts) {
+  if (!fact(facts, step.broker).registered) return done();  // it is down already: a restart can only help
+  auto unsafe = unsafe_without(step.broker, facts.partitions);
+  return unsafe.empty() ? done() : wait(std::move(unsafe));
+}
+
+Decision restart(const Step& step, const Facts& facts) {
+  const auto broker = fact(facts, step.broker);
+  if (step.note.empty()) return act(on(Action::Kind::restart, {step.broker}), std::to_string(broker.life));
+  if (broker.failed) return failure(fmt::format("Broker {} does not start: {}", step.broker, broker.cause));
+  const bool new_life = broker.registered && std::to_string(broker.life) != step.note;
+  if (new_life && broker.running && !broker.stale) return done();
+  if (broker.running && !broker.stale && !broker.registered) {
+    return wait(fmt::format("broker {} is not registered yet", step.broker));
+  }
+  // Its old life, or its old files, or it was stopped and not started: the restart was not carried out, or half.
+  return act(on(Action::Kind::restart, {step.broker}), step.note);
+}
+
+Decision back(const Step& step, const Facts& facts) {
+  const auto broker = fact(facts, step.broker);
+  if (!broker.registered) return wait(fmt::format("broker {} is not registered", step.broker));
+  std::size_t behind = 0;
+  std::string example;
+  for (const auto& p : facts.partitions) {
+    if (!has(p.replicas, step.broker) || (p.known && has(p.isr, step.broker))) continue;
+    if (behind++ == 0) example = fmt::format("{}-{}", p.topic, p.partition);
+  }
+  if (behind == 0) return done();
+  return wait(fmt::format("broker {} is not in the in-sync set of {} partitions yet, such as {}", step.broker, behind,
+                          example));
+}
+
+Decision leaders(const Step& step, const Facts& facts) {
+  Action action = on(Action::Kind::elect, {step.broker});
+  for (const auto& p : facts.partitions) {
+    const bool preferred = p.known && !p.replicas.empty() && p.replicas.front() == step.broker;
+    if (preferred && p.leader != step.broker && !p.moving) action.partitions.emplace_back(p.topic, p.partition);
+  }
+  if (action.partitions.empty()) return done();
+  if (facts.election_asked) return wait("an election of preferred leaders is under way");
+  return act(std::move(action));
+}
+
+bool moving(const Facts& facts) {
+  return facts.reassignment_asked || std::ranges::any_of(facts.partitions, &PartitionFact::moving);
+}
+
+// Replicas go to `targets`; asked once more when a control plane died in between, but not for ever.
+Decision move(const Step& step, const Cluster& cluster, const Facts& facts, const std::vector<std::int32_t>& targets) {
+  constexpr std::string_view last_try = "3";
+  if (moving(facts)) return wait("partitions are being reassigned");
+  std::map<std::int32_t, std::size_t> zones;
+  for (const auto id : targets) zones.emplace(id, cluster.zone_index(id));
+  for (const auto& p : facts.partitions) {
+    if (p.replicas.size() > zones.size()) {
+      return failure(fmt::format("Topic {} has {} replicas of each partition, more than {} brokers can hold.", p.topic,
+                                 p.replicas.size(), zones.size()));
+    }
+  }
+  Action action = on(Action::Kind::reassign);
+  action.assignment = spread(facts.partitions, zones);
+  if (action.assignment.empty() || step.note == last_try) return done();
+  const char tries = step.note.empty() ? '0' : step.note.front();
+  return act(std::move(action), std::string(1, static_cast<char>(tries + 1)));
+}
+
+std::vector<std::int32_t> leaving(const Operation& operation, const Cluster& cluster) {
+  std::vector<std::int32_t> out;
+  for (const auto id : operation.deleted_brokers) {
+    if (cluster.members.contains(id)) out.push_back(id);
+  }
+  return out;
+}
+
+// --- plans
+
+Step step_of(StepKind kind, std::int32_t broker = 0) {
+  Step step;
+  step.kind = kind;
+  step.broker = broker;
+  return step;
+}
+
+void roll_one(std::vector<Step>& steps, std::int32_t broker, bool files) {
+  steps.push_back(step_of(StepKind::safe, broker));
+  if (files) steps.push_back(step_of(StepKind::put, broker));
+  steps.push_back(step_of(StepKind::restart, broker));
+  steps.push_back(step_of(StepKind::back, broker));
+  steps.push_back(step_of(StepKind::leaders, broker));
+}
+
+bool same_but_configuration(const ClusterSpec& from, const ClusterSpec& to) {
+  const std::string zookeeper = "z";
+  auto changed = to;
+  changed.kafka_version = from.kafka_version;
+  changed.server_properties = from.server_properties;
+  return from.kafka_version == to.kafka_version && from.instance_type == to.instance_type &&
+         broker_properties(from, 3, "a", zookeeper, {}) == broker_properties(changed, 3, "a", zookeeper, {});
+}
+
+std::vector<Step> plan_update(const Operation& operation, const Cluster& cluster) {
+  std::vector<Step> steps;
+  const auto zones = cluster.zones.size();
+  const auto change =
+      change_between(effective_properties(operation.from, zones), effective_properties(operation.to, zones));
+  const bool roll = change.roll || !same_but_configuration(operation.from, operation.to);
+  if (!change.live.empty()) steps.push_back(step_of(StepKind::live_config));
+  if (roll) {
+    for (const auto id : members_of(cluster)) roll_one(steps, id, true);
+  } else {
+    steps.push_back(step_of(StepKind::put));
+  }
+  steps.push_back(step_of(StepKind::record));
+  return steps;
+}
+
+std::vector<Step> plan_count(const Operation& operation) {
+  std::vector<Step> steps;
+  if (!operation.created_brokers.empty()) {
+    for (const auto kind : {StepKind::add, StepKind::put, StepKind::start, StepKind::registered}) {
+      steps.push_back(step_of(kind));
+    }
+    if (!operation.leave_empty) {
+      steps.push_back(step_of(StepKind::spread));
+      steps.push_back(step_of(StepKind::settled));
+    }
+  } else {
+    for (const auto kind : {StepKind::drain, StepKind::settled, StepKind::leave}) steps.push_back(step_of(kind));
+  }
+  steps.push_back(step_of(StepKind::record));
+  return steps;
+}
+
+}  // namespace
+
+std::vector<Step> plan(const Operation& operation, const Cluster& cluster) {
+  std::vector<Step> steps;
+  if (operation.type == "CREATE_CLUSTER") {
+    for (const auto kind :
+         {StepKind::address, StepKind::put, StepKind::start, StepKind::registered, StepKind::record}) {
+      steps.push_back(step_of(kind));
+    }
+  } else if (operation.type == "DELETE_CLUSTER") {
+    for (const auto kind : {StepKind::stop, StepKind::forget}) steps.push_back(step_of(kind));
+  } else if (operation.type == "REBOOT_NODE") {
+    for (const auto id : operation.rebooted_brokers) roll_one(steps, id, false);
+    steps.push_back(step_of(StepKind::record));
+  } else if (operation.from.brokers != operation.to.brokers) {
+    steps = plan_count(operation);
+  } else {
+    steps = plan_update(operation, cluster);
+  }
+  return steps;
+}
+
+std::vector<Step> plan_back(const Operation& operation, const Cluster& cluster) {
+  std::vector<Step> steps;
+  bool live = false;
+  for (const auto& step : operation.steps) {
+    if (!step.begun) continue;
+    if (step.kind == StepKind::live_config) live = true;
+    if (step.kind != StepKind::put || step.broker == 0 || !cluster.members.contains(step.broker)) continue;
+    // Without `safe`: it is the broker that is down that comes first to its old files.
+    std::vector<Step> one{step_of(StepKind::put, step.broker), step_of(StepKind::restart, step.broker),
+                          step_of(StepKind::back, step.broker), step_of(StepKind::leaders, step.broker)};
+    if (step.done) one.insert(one.begin(), step_of(StepKind::safe, step.broker));
+    steps.insert(steps.begin(), one.begin(), one.end());
+  }
+  if (live) steps.push_back(step_of(StepKind::live_config));
+  steps.push_back(step_of(StepKind::record));
+  return steps;
+}
+
+Decision decide(const Operation& operation, const Step& step, const Cluster& cluster, const Facts& facts) {
+  using Kind = Action::Kind;
+  switch (step.kind) {
+    case StepKind::address: return cluster.block.empty() ? act(on(Kind::take_block)) : done();
+    case StepKind::put:
+      return once(step, on(Kind::put, step.broker != 0 ? std::vector{step.broker} : members_of(cluster)));
+    case StepKind::start: return start(cluster, facts);
+    case StepKind::registered: return registered(cluster, facts);
+    case StepKind::live_config: return once(step, on(Kind::set_live));
+    case StepKind::safe: return safe(step, facts);
+    case StepKind::restart: return restart(step, facts);
+    case StepKind::back: return back(step, facts);
+    case StepKind::leaders: return leaders(step, facts);
+    case StepKind::add: return once(step, on(Kind::add, operation.created_brokers));
+    case StepKind::spread: return move(step, cluster, facts, members_of(cluster));
+    case StepKind::drain: {
+      auto staying = members_of(cluster);
+      std::erase_if(staying, [&](std::int32_t id) { return has(operation.deleted_brokers, id); });
+      return move(step, cluster, facts, staying);
+    }
+    case StepKind::settled: return moving(facts) ? wait("partitions are being reassigned") : done();
+    case StepKind::leave: {
+      auto going = leaving(operation, cluster);
+      for (const auto& p : facts.partitions) {
+        for (const auto id : going) {
+          if (has(p.replicas, id)) {
+            return failure(fmt::format("Partition {}-{} still has a replica on broker {}.", p.topic, p.partition, id));
+          }
+        }
+      }
+      return going.empty() ? done() : act(on(Kind::remove, std::move(going)));
+    }
+    case StepKind::stop: {
+      std::vector<std::int32_t> there;
+      for (const auto id : members_of(cluster)) {
+        if (fact(facts, id).known) there.push_back(id);
+      }
+      return there.empty() ? done() : act(on(Kind::remove, std::move(there)));
+    }
+    case StepKind::forget: return once(step, on(Kind::forget));
+    case StepKind::record: return done();
+  }
+  return done();
+}
+
+std::string unsafe_without(std::int32_t broker, const std::vector<PartitionFact>& partitions) {
+  for (const auto& p : partitions) {
+    if (!has(p.replicas, broker)) continue;
+    const auto label = fmt::format("{}-{}", p.topic, p.partition);
+    if (!p.known) return label + " has no leader yet";
+    // With as few replicas as must be in sync nobody can leave: no waiting makes it better.
+    const auto replicas = static_cast<std::int32_t>(p.replicas.size());
+    const auto needed = std::min(p.isr_min, replicas - 1);
+    const auto left = static_cast<std::int32_t>(p.isr.size()) - (has(p.isr, broker) ? 1 : 0);
+    if (left < needed) return fmt::format("{} would have {} replicas in sync, and {} are needed", label, left, needed);
+  }
+  return {};
+}
+
+namespace {
+
+// Where a replica goes: the target with the least, of a zone that has none of this partition if there is such.
+std::optional<std::int32_t> choose(const std::map<std::int32_t, std::size_t>& targets,
+                                   const std::map<std::int32_t, std::size_t>& load,
+                                   const std::vector<std::int32_t>& taken) {
+  std::optional<std::int32_t> best;
+  std::pair<bool, std::size_t> best_cost{true, ~std::size_t{0}};
+  for (const auto& [id, zone] : targets) {
+    if (has(taken, id)) continue;
+    const bool same_zone = std::ranges::any_of(taken, [&, at = zone](std::int32_t other) {
+      const auto found = targets.find(other);
+      return found != targets.end() && found->second == at;
+    });
+    const std::pair cost{same_zone, load.at(id)};
+    if (!best || cost < best_cost) {
+      best = id;
+      best_cost = cost;
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
+std::map<Partition, std::vector<std::int32_t>> spread(const std::vector<PartitionFact>& partitions,
+                                                      const std::map<std::int32_t, std::size_t>& zone_of_target) {
+  std::map<Partition, std::vector<std::int32_t>> out;
+  if (zone_of_target.empty()) return out;
+  std::map<std::int32_t, std::size_t> load;
+  std::map<std::int32_t, std::size_t> leads;
+  for (const auto& [id, zone] : zone_of_target) load[id] = leads[id] = 0;
+  std::vector<std::vector<std::int32_t>> now;
+  std::size_t replicas = 0;
+  for (const auto& p : partitions) {
+    now.push_back(p.replicas);
+    replicas += p.replicas.size();
+    for (const auto id : p.replicas) {
+      if (load.contains(id)) ++load[id];
+    }
+  }
+  // First away from those that are no targets, then from those with more than their share to those with less.
+  for (auto& list : now) {
+    for (auto& id : list) {
+      if (load.contains(id)) continue;
+      const auto to = choose(zone_of_target, load, list);
+      if (!to) continue;
+      id = *to;
+      ++load[*to];
+    }
+  }
+  const auto share = (replicas + load.size() - 1) / load.size();
+  for (auto& list : now) {
+    for (auto& id : list) {
+      if (!load.contains(id) || load[id] <= share) continue;
+      auto others = list;
+      std::erase(others, id);
+      // A zone of its own stays one: the replica moves to a broker of its zone, or of one that has none of it.
+      auto candidates = load;
+      auto targets = zone_of_target;
+      std::erase_if(targets, [&](const auto& t) { return load[t.first] >= share; });
+      const auto to = choose(targets, candidates, others);
+      if (!to || has(list, *to)) continue;
+      const auto zone = zone_of_target.at(*to);
+      const bool crowded = std::ranges::any_of(
+          others, [&](std::int32_t o) { return zone_of_target.contains(o) && zone_of_target.at(o) == zone; });
+      if (crowded && zone != zone_of_target.at(id)) continue;
+      --load[id];
+      ++load[*to];
+      id = *to;
+    }
+  }
+  // Preferred leaders, even: a partition whose first replica leads much has another of its replicas first.
+  const auto lead_share = (now.size() + leads.size() - 1) / leads.size();
+  for (const auto& list : now) {
+    if (!list.empty() && leads.contains(list.front())) ++leads[list.front()];
+  }
+  for (auto& list : now) {
+    if (list.empty() || leads[list.front()] <= lead_share) continue;
+    const auto least = std::ranges::min_element(list, {}, [&](std::int32_t id) { return leads[id]; });
+    if (leads[*least] + 1 >= leads[list.front()]) continue;
+    --leads[list.front()];
+    ++leads[*least];
+    std::iter_swap(list.begin(), least);
+  }
+  for (std::size_t i = 0; i < partitions.size(); ++i) {
+    if (now[i] != partitions[i].replicas) out.emplace(Partition{partitions[i].topic, partitions[i].partition}, now[i]);
+  }
+  return out;
+}
+
+}  // namespace weir::msk
