@@ -43,7 +43,7 @@ template <class T = void>
 using Outcome = std::expected<T, Failure>;
 
 struct BrokerKey {
-  std::string cluster;      // [a-zA-Z0-9-]{1,80}: a directory is called so. The control plane takes NAME-UUID
+  std::string cluster;      // [a-zA-Z0-9-]{1,128}: a directory is called so. The control plane takes NAME-UUID
   std::int32_t broker = 0;  // broker.id, from 1 on
   friend auto operator<=>(const BrokerKey&, const BrokerKey&) = default;
   std::string text() const { return cluster + "/" + std::to_string(broker); }
