@@ -417,7 +417,15 @@ Result<TopicAssignment> decode_topic(std::string_view path, std::string_view dat
       return PartitionId{static_cast<std::int32_t>(*number)};
     };
     for (const auto& [key, replicas] : object_of(need(root, "partitions"), "partitions")) {
-      out.partitions[partition_of(view(key))].replicas = ids_of(replicas, "partitions");
+      auto ids = ids_of(replicas, "partitions");
+      auto sorted = ids;
+      std::ranges::sort(sorted);
+      if (sorted.empty()) bad(fmt::format("partition {} has no replicas", view(key)));
+      if (sorted.front().value < 0) bad(fmt::format("partition {} is on a broker that cannot be", view(key)));
+      if (std::ranges::adjacent_find(sorted) != sorted.end()) {
+        bad(fmt::format("partition {} is twice on one broker", view(key)));
+      }
+      out.partitions[partition_of(view(key))].replicas = std::move(ids);
     }
     const auto more = [&](std::string_view key, std::vector<BrokerId> ReplicaAssignment::* field) {
       const auto* map = find(root, key);

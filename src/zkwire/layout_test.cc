@@ -1,5 +1,6 @@
 #include "zkwire/layout.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 namespace weir::zkwire::layout {
@@ -193,6 +194,11 @@ TEST(Layout, GarbageIsAnErrorThatNamesThePath) {
     names(decode_features(path, data), data);
     names(decode_acl(path, data), data);
     names(decode_config_change(path, data), data);
+  }
+  for (const auto* const replicas : {"[]", "[1,2,1]", "[2,-1]"}) {
+    const auto data = fmt::format("{{\"version\":1,\"partitions\":{{\"0\":[1,2],\"3\":{}}}}}", replicas);
+    names(decode_topic(path, data), data);
+    EXPECT_NE(decode_topic(path, data).error().message.find("partition 3 "), std::string::npos);
   }
   names(decode_acl_change(path, "no resource"), "no resource");
   names(decode_controller_epoch(path, "1x"), "1x");
