@@ -199,6 +199,11 @@ Result<Removal> Directory::remove(Log& log, const Uuid& unique, TimestampMs now)
   return removal;
 }
 
+Result<> Directory::sync_names() {
+  if (auto done = cache_.files().sync_directory(path()); !done) return storage_error(done.error());
+  return {};
+}
+
 Directory::Marks Directory::marks(const Log& log) {
   return {log.partition(), log.recovery_point(), log.log_start(), log.segments_.front()->base_offset(),
           log.high_watermark()};

@@ -60,6 +60,8 @@ class Directory {
   // Renames the partition's directory to "-delete"; the log is abandoned, unless that fails. Running the result (after
   // file.delete.delay.ms) removes it.
   Result<Removal> remove(Log& log, const Uuid& unique, TimestampMs now);
+  // Before anyone is told that logs were removed: a power failure does not bring them back. Blocks; from any thread.
+  Result<> sync_names();
 
   // What the checkpoints say of one log.
   struct Marks {

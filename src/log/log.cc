@@ -483,10 +483,17 @@ Result<bool> Log::truncate_to(Offset offset) {
     if (auto done = removal->run(cache_.files()); !done) return storage_error(done.error());
     return true;
   }
+  const auto segments = segments_.size();
   while (segments_.size() > 1 && active().base_offset() > offset) {
     auto paths = drop_segment(segments_.size() - 1);
     if (!paths) return std::unexpected(paths.error());
     for (const auto& path : *paths) (void)cache_.files().remove_all(path);  // found again at the next start
+  }
+  if (segments_.size() < segments) {
+    if (auto done = cache_.files().sync_directory(directory_); !done) {
+      fail_with(done.error().message);
+      return storage_error(done.error());
+    }
   }
   if (auto done = active().truncate(cache_, offset); !done) {
     fail_with(done.error().message);

@@ -596,6 +596,35 @@ TEST_F(LogTest, PowerLossKeepsAllThatWasFlushedAndAPrefixOfTheRest) {
   }
 }
 
+// What a follower has cut off and written anew: each record after a power failure is the new one, or none is there.
+TEST_F(LogTest, PowerLossAfterATruncationBringsNothingBackThatWasCut) {
+  for (std::uint64_t seed = 1; seed <= 200; ++seed) {
+    log.reset();
+    cache.reset();
+    disk = std::make_unique<runtime::SimFiles>(seed);
+    ASSERT_TRUE(disk->make_directories("/d"));
+    ASSERT_TRUE(disk->sync_directory("/"));
+    config.segment_bytes = 400;
+    config.index_interval_bytes = 80;
+    open();
+    append_numbered(0, 7);
+    ASSERT_TRUE(log->flush(now));
+    const auto recovery_point = log->recovery_point();
+    append_numbered(7, 20);
+    ASSERT_TRUE(*log->truncate_to(Offset{8}));
+    std::vector<std::string> expected = numbered(0, 8);
+    for (int i = 8; i < 20; ++i) {
+      expected.push_back("w" + std::to_string(i));  // as long as what was there
+      ASSERT_TRUE(log->append_as_leader(batch_of({expected.back()}, {}, 1000 + i), LeaderEpoch{2}, now));
+    }
+    crash(true);
+    open(false, recovery_point);
+    ASSERT_GE(log->log_end(), Offset{7}) << seed;
+    expected.resize(std::min(expected.size(), static_cast<std::size_t>(log->log_end().value)));
+    EXPECT_EQ(values(Offset{0}), expected) << seed;
+  }
+}
+
 TEST_F(LogTest, AFlushBegunBeforeATruncationMovesNothing) {
   open();
   append_numbered(0, 10);

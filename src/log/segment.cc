@@ -416,6 +416,9 @@ Result<std::uint64_t> Segment::truncate(FileCache& cache, Offset offset) {
   const auto cut = size_ - (*from)->position;
   if (auto done = (*opened)->truncate((*from)->position); !done) return storage_error(done.error());
   size_ = (*from)->position;
+  // On the disk before anything is written over it: what comes back after a power failure must not be old and new
+  // batches one behind the other, each with a right checksum.
+  if (auto done = (*opened)->sync(); !done) return storage_error(done.error());
   since_index_entry_ = 0;
 
   // The batch that holds `offset` went whole, so an entry for it may name what is no longer there: both are by the

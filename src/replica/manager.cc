@@ -1,6 +1,7 @@
 #include "replica/manager.h"
 
 #include <algorithm>
+#include <map>
 #include <mutex>
 #include <utility>
 
@@ -425,6 +426,7 @@ Task<void> ReplicaManager::stop_part(Part& part, const std::vector<Stop>& stops,
   co_await Turn::take(part);
   const Turn turn(part);
   FetcherUpdates updates(parts_.size());
+  std::map<log::Directory*, std::vector<std::size_t>> removed;
   for (const auto i : mine) {
     const auto& stop = stops[i];
     const auto it = part.partitions.find(stop.partition);
@@ -449,9 +451,15 @@ Task<void> ReplicaManager::stop_part(Part& part, const std::vector<Stop>& stops,
     part.partitions.erase(it);
     count_log(directory, -1);
     part.removals.push_back(std::move(*removal));
+    removed[&directory].push_back(i);
   }
   send(std::move(updates));
   part.bell.wake();
+  for (const auto& [directory, which] : removed) {
+    auto sync = [directory] { return directory->sync_names(); };
+    auto synced = co_await pool_.run(std::move(sync));
+    for (std::size_t i = 0; !synced && i < which.size(); ++i) results[which[i]] = std::unexpected(synced.error());
+  }
 }
 
 Task<std::vector<Result<>>> ReplicaManager::stop_replicas(std::vector<Stop> stops) {

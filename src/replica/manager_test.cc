@@ -297,6 +297,21 @@ TEST(Manager, ARemovedReplicaGoesAfterTheDelay) {
   EXPECT_TRUE(machine.apply("t", 0, Machine::lead(0)));
 }
 
+// Else the next topic of that name would find it in its way.
+TEST(Manager, APowerFailureBringsNoRemovedReplicaBack) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    Machine machine(seed);
+    ASSERT_TRUE(machine.start());
+    machine.make("t");
+    machine.run(
+        [&]() -> Task<void> { EXPECT_TRUE(co_await machine.manager->stop_replica({"t", PartitionId{0}}, true)); });
+    machine.crash();
+    ASSERT_TRUE(machine.start());
+    EXPECT_FALSE(machine.find("t")) << seed;
+    EXPECT_FALSE(*machine.world.files().exists("/data/t-0")) << seed;
+  }
+}
+
 TEST(Manager, WhatAStopLeftToRemoveGoesWithTheNextStart) {
   Machine machine;
   ASSERT_TRUE(machine.start());
