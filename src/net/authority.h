@@ -9,8 +9,8 @@
 
 namespace weir::net {
 
-// The authority of `directory`; makes directory and authority where there is none. Two processes that begin at once get
-// the same one. Blocks.
+// The authority of `directory`; makes directory and authority where there is none. Where another process makes one at
+// this moment, INVALID_CONFIG says so: there is never a second one. Blocks.
 Result<security::CertificateAuthority> open_authority(runtime::Files& files, const std::string& directory,
                                                       std::int64_t now_s);
 // The same, but none is made: INVALID_CONFIG says where one would be.

@@ -1,15 +1,19 @@
 // TLS over any other transport, for both sides. OpenSSL works on memory; the transport below carries its bytes, so the
 // same code runs over a socket and over the simulation's.
 //
-// Stores are those that users of Kafka and ZooKeeper have: PEM files and PKCS#12, told apart by their content (a
-// keytool of Java 9 or later writes PKCS#12 whatever the file is called). A JKS store is refused with the command that
-// converts it. Names of protocols and cipher suites are Java's.
+// Stores are those that users of Kafka and ZooKeeper have (security/store.h): PEM, PKCS#12 and JKS, told apart by their
+// content (a keytool of Java 9 or later writes PKCS#12 whatever the file is called). Names of protocols and cipher
+// suites are Java's.
+//
+// A client that says nothing costs a server its socket only; one that speaks something else is told apart by its first
+// byte. Large writes are encrypted in pieces of 64 KiB, and others on the shard have their turn between them.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -22,6 +26,9 @@ struct TlsStore {
   std::string location;  // a path; empty: none
   std::string type;      // as configured: "PEM", "PKCS12", "JKS", ... or empty; content decides, this only explains
   std::string password;
+  std::string pem;  // instead of a file (KIP-651): certificates, and the key of a key store
+
+  bool set() const { return !location.empty() || !pem.empty(); }
 };
 
 enum class ClientAuth : std::uint8_t { none, requested, required };  // ssl.client.auth
@@ -48,6 +55,16 @@ class TlsContext {
   TlsContext() = default;
 };
 
+// The context that new connections take; it may be replaced while others use the one before. From any thread.
+class TlsSlot {
+ public:
+  std::shared_ptr<const TlsContext> current() const { return std::atomic_load(&context_); }
+  void replace(std::shared_ptr<const TlsContext> next) { std::atomic_store(&context_, std::move(next)); }
+
+ private:
+  std::shared_ptr<const TlsContext> context_;
+};
+
 // open() does the handshake; its error says why it failed. One read and one write may wait at a time, as of a socket.
 // close() is at once and says no goodbye: what runs over this has an end of its own.
 // peer_principal() is the subject of the peer's certificate as RFC 2253 writes it ("CN=zk1,O=weir").
@@ -55,7 +72,9 @@ std::unique_ptr<Transport> tls_client(std::unique_ptr<Transport> below, std::sha
                                       std::string host);
 std::unique_ptr<Transport> tls_server(std::unique_ptr<Transport> below, std::shared_ptr<const TlsContext> context);
 
-// The distinguished name of the certificate that a client shows; empty: none.
+// The distinguished name of the certificate that a side shows; empty: none.
 std::string own_principal(const TlsContext& context);
+// When it ends, in seconds since 1970; 0: there is none.
+std::int64_t own_expiry_s(const TlsContext& context);
 
 }  // namespace weir::net

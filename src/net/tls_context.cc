@@ -1,162 +1,90 @@
 #include "net/tls_context.h"
 
 #include <fmt/format.h>
-#include <openssl/bio.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/pkcs12.h>
 #include <openssl/x509.h>
 
 #include <algorithm>
 #include <array>
-#include <cstring>
-#include <optional>
+#include <ctime>
 #include <utility>
+
+#include "security/principal.h"
+#include "security/store.h"
 
 namespace weir::net {
 namespace {
 
-constexpr std::size_t store_bytes_max = 16 * 1024 * 1024;
-
 struct Free {
-  void operator()(BIO* one) const { BIO_free_all(one); }
   void operator()(X509* one) const { X509_free(one); }
   void operator()(EVP_PKEY* one) const { EVP_PKEY_free(one); }
-  void operator()(PKCS12* one) const { PKCS12_free(one); }
-  void operator()(STACK_OF(X509) * all) const { sk_X509_pop_free(all, X509_free); }
 };
 template <class T>
 using Owned = std::unique_ptr<T, Free>;
 
-// What was found in a store. The first certificate is the key's own, where there is a key.
-struct Contents {
-  std::vector<Owned<X509>> certificates;
-  Owned<EVP_PKEY> key;
-};
-
 std::unexpected<Error> bad(const std::string& text) { return fail(ErrorCode::INVALID_CONFIG, text); }
 
-enum class Kind : std::uint8_t { pem, pkcs12, jks, unknown };
+const unsigned char* bytes_of(const std::string& der) { return reinterpret_cast<const unsigned char*>(der.data()); }
 
-Kind kind_of(std::string_view content) {
-  if (content.starts_with("\xFE\xED\xFE\xED") || content.starts_with("\xCE\xCE\xCE\xCE")) return Kind::jks;
-  if (content.find("-----BEGIN ") != std::string_view::npos) return Kind::pem;
-  if (content.starts_with("\x30")) return Kind::pkcs12;
-  return Kind::unknown;
+Owned<X509> certificate_of(const std::string& der) {
+  const auto* at = bytes_of(der);
+  return Owned<X509>(d2i_X509(nullptr, &at, static_cast<long>(der.size())));
 }
 
-Owned<BIO> reader_of(std::string_view content) {
-  return Owned<BIO>(BIO_new_mem_buf(content.data(), static_cast<int>(content.size())));
+std::string name_of(const TlsStore& store) {
+  return store.pem.empty() ? store.location : "the PEM in the configuration";
 }
 
-int give_password(char* to, int size, int, void* from) {
-  const auto& password = *static_cast<const std::string*>(from);
-  const auto n = std::min<std::size_t>(password.size(), static_cast<std::size_t>(size));
-  std::memcpy(to, password.data(), n);
-  return static_cast<int>(n);
-}
-
-Result<Contents> read_pem(const TlsStore& store, const std::string& content, std::string password) {
-  Contents out;
-  auto certificates = reader_of(content);
-  for (;;) {
-    Owned<X509> one(PEM_read_bio_X509(certificates.get(), nullptr, give_password, &password));
-    if (!one) break;
-    out.certificates.push_back(std::move(one));
-  }
-  if (const auto last = ERR_peek_last_error(); last != 0 && ERR_GET_REASON(last) != PEM_R_NO_START_LINE) {
-    return bad(fmt::format("{}: a certificate cannot be read: {}", store.location, openssl_error("damaged")));
-  }
-  ERR_clear_error();
-  if (content.find("PRIVATE KEY-----") == std::string::npos) return out;
-  auto keys = reader_of(content);
-  out.key.reset(PEM_read_bio_PrivateKey(keys.get(), nullptr, give_password, &password));
-  if (!out.key) {
-    return bad(fmt::format("{}: the private key cannot be read (wrong password?): {}", store.location,
-                           openssl_error("damaged")));
-  }
-  return out;
-}
-
-Result<Contents> read_pkcs12(const TlsStore& store, const std::string& content) {
-  const auto* at = reinterpret_cast<const unsigned char*>(content.data());
-  Owned<PKCS12> file(d2i_PKCS12(nullptr, &at, static_cast<long>(content.size())));
-  if (!file) return bad(fmt::format("{} is neither PEM nor PKCS12: {}", store.location, openssl_error("damaged")));
-  EVP_PKEY* key = nullptr;
-  X509* own = nullptr;
-  STACK_OF(X509)* others = nullptr;
-  if (PKCS12_parse(file.get(), store.password.c_str(), &key, &own, &others) != 1) {
-    return bad(
-        fmt::format("{} cannot be opened: wrong password, or encrypted in a way of long ago (RC2, by Java 8); in that "
-                    "case: openssl pkcs12 -legacy -in {} -nodes -out store.pem. ({})",
-                    store.location, store.location, openssl_error("damaged")));
-  }
-  Contents out;
-  out.key.reset(key);
-  if (own != nullptr) out.certificates.emplace_back(own);
-  const Owned<STACK_OF(X509)> rest(others);
-  for (int i = 0; rest && i < sk_X509_num(rest.get()); ++i) {
-    auto* one = sk_X509_value(rest.get(), i);
-    X509_up_ref(one);
-    out.certificates.emplace_back(one);
-  }
-  return out;
-}
-
-Result<Contents> read_store(const TlsStore& store, const std::string& key_password, runtime::Files& files) {
-  auto content = files.read_whole(store.location, store_bytes_max);
+Result<security::StoreContents> read_store(const TlsStore& store, const std::string& key_password,
+                                           runtime::Files& files) {
+  const security::StorePasswords passwords{store.password, key_password};
+  if (!store.pem.empty()) return security::read_store(security::refolded_pem(store.pem), passwords, name_of(store));
+  auto content = files.read_whole(store.location, security::store_bytes_max);
   if (!content) return bad(content.error().message);
-  ERR_clear_error();
-  switch (kind_of(*content)) {
-    case Kind::pem: return read_pem(store, *content, key_password.empty() ? store.password : key_password);
-    case Kind::pkcs12: return read_pkcs12(store, *content);
-    case Kind::jks:
-      return bad(
-          fmt::format("{} is a store in Java's own format, JKS. Convert it: keytool -importkeystore "
-                      "-srckeystore {} -srcstoretype JKS -destkeystore {}.p12 -deststoretype PKCS12",
-                      store.location, store.location, store.location));
-    case Kind::unknown: break;
-  }
-  return bad(fmt::format("{} is neither PEM nor PKCS12{}", store.location,
-                         store.type.empty() ? "" : fmt::format(" (configured as {})", store.type)));
+  return security::read_store(*content, passwords, store.location);
 }
 
-Result<> use_keystore(SSL_CTX* context, const TlsOptions& options, runtime::Files& files, std::string& principal) {
+std::int64_t expiry_of(const X509* certificate) {
+  tm parts{};
+  return ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &parts) == 1 ? timegm(&parts) : 0;
+}
+
+Result<> use_keystore(SSL_CTX* context, const TlsOptions& options, runtime::Files& files, TlsOwner& owner) {
   auto found = read_store(options.keystore, options.key_password, files);
   if (!found) return std::unexpected(found.error());
-  const auto& location = options.keystore.location;
-  if (!found->key) return bad(fmt::format("{} holds no private key", location));
-  // The certificate that belongs to the key goes first, wherever a PEM file has it.
-  const auto own = std::ranges::find_if(
-      found->certificates, [&](const auto& one) { return X509_check_private_key(one.get(), found->key.get()) == 1; });
-  if (own == found->certificates.end()) {
-    return bad(fmt::format("{} holds no certificate for its private key", location));
-  }
+  const auto where = name_of(options.keystore);
+  if (found->key.empty()) return bad(fmt::format("{} holds no private key", where));
   ERR_clear_error();
-  if (SSL_CTX_use_certificate(context, own->get()) != 1 || SSL_CTX_use_PrivateKey(context, found->key.get()) != 1) {
-    return bad(fmt::format("{} cannot be used: {}", location, openssl_error("refused")));
-  }
-  principal = principal_of(own->get());
-  for (auto at = found->certificates.begin(); at != found->certificates.end(); ++at) {
-    if (at != own && SSL_CTX_add1_chain_cert(context, at->get()) != 1) {
-      return bad(fmt::format("{}: its chain cannot be used: {}", location, openssl_error("refused")));
+  const auto* at = bytes_of(found->key);
+  const Owned<EVP_PKEY> key(d2i_AutoPrivateKey(nullptr, &at, static_cast<long>(found->key.size())));
+  const auto own = certificate_of(found->certificates.front());
+  const bool used =
+      key && own && SSL_CTX_use_certificate(context, own.get()) == 1 && SSL_CTX_use_PrivateKey(context, key.get()) == 1;
+  if (!used) return bad(fmt::format("{} cannot be used: {}", where, openssl_error("refused")));
+  for (std::size_t i = 1; i < found->certificates.size(); ++i) {
+    const auto above = certificate_of(found->certificates[i]);
+    if (!above || SSL_CTX_add1_chain_cert(context, above.get()) != 1) {
+      return bad(fmt::format("{}: its chain cannot be used: {}", where, openssl_error("refused")));
     }
   }
+  owner = {security::distinguished_name(own.get()), expiry_of(own.get())};
   return {};
 }
 
 Result<> use_truststore(SSL_CTX* context, const TlsOptions& options, runtime::Files& files) {
-  if (options.truststore.location.empty()) {
+  if (!options.truststore.set()) {
     if (SSL_CTX_set_default_verify_paths(context) != 1) return bad("the system has no certificates to trust");
     return {};
   }
   auto found = read_store(options.truststore, "", files);
   if (!found) return std::unexpected(found.error());
-  if (found->certificates.empty()) return bad(fmt::format("{} holds no certificate", options.truststore.location));
+  const auto where = name_of(options.truststore);
+  if (found->certificates.empty()) return bad(fmt::format("{} holds no certificate", where));
   auto* store = SSL_CTX_get_cert_store(context);
-  for (const auto& one : found->certificates) {
-    if (X509_STORE_add_cert(store, one.get()) != 1) {
-      return bad(fmt::format("{} cannot be used: {}", options.truststore.location, openssl_error("refused")));
+  for (const auto& der : found->certificates) {
+    const auto one = certificate_of(der);
+    if (!one || X509_STORE_add_cert(store, one.get()) != 1) {
+      return bad(fmt::format("{} cannot be used: {}", where, openssl_error("refused")));
     }
     SSL_CTX_add_client_CA(context, one.get());
   }
@@ -236,9 +164,9 @@ Result<std::shared_ptr<const TlsContext>> make(const TlsOptions& options, bool s
   SSL_CTX_set_mode(context.get(), SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE);
   if (auto done = use_versions(context.get(), options.protocols); !done) return std::unexpected(done.error());
   if (auto done = use_cipher_suites(context.get(), options.cipher_suites); !done) return std::unexpected(done.error());
-  std::string principal;
-  if (!options.keystore.location.empty()) {
-    auto done = use_keystore(context.get(), options, files, principal);
+  TlsOwner owner;
+  if (options.keystore.set()) {
+    auto done = use_keystore(context.get(), options, files, owner);
     if (!done) return std::unexpected(done.error());
   } else if (server) {
     return bad("a TLS listener needs a key store");
@@ -247,29 +175,17 @@ Result<std::shared_ptr<const TlsContext>> make(const TlsOptions& options, bool s
   if (asks) {
     if (auto done = use_truststore(context.get(), options, files); !done) return std::unexpected(done.error());
     const bool must = !server || options.client_auth == ClientAuth::required;
-    SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | (must ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), nullptr);
+    SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | (must ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), note_refused);
   }
   if (server) {
     constexpr std::array<unsigned char, 4> id{'w', 'e', 'i', 'r'};
     SSL_CTX_set_session_id_context(context.get(), id.data(), id.size());
   }
   const bool verify_hostname = !server && options.verify_hostname;
-  return std::make_shared<OpenSslContext>(std::move(context), verify_hostname, std::move(principal));
+  return std::make_shared<OpenSslContext>(std::move(context), verify_hostname, std::move(owner));
 }
 
 }  // namespace
-
-std::string principal_of(X509* certificate) {
-  if (certificate == nullptr) return {};
-  const Owned<BIO> out(BIO_new(BIO_s_mem()));
-  if (!out) return {};
-  // As Java writes it: UTF-8 as it is, not in escapes.
-  const unsigned long flags = XN_FLAG_RFC2253 & ~static_cast<unsigned long>(ASN1_STRFLGS_ESC_MSB);
-  X509_NAME_print_ex(out.get(), X509_get_subject_name(certificate), 0, flags);
-  char* text = nullptr;
-  const auto size = BIO_get_mem_data(out.get(), &text);
-  return size > 0 ? std::string(text, static_cast<std::size_t>(size)) : std::string();
-}
 
 std::string openssl_error(const char* otherwise) {
   const auto first = ERR_get_error();
@@ -289,6 +205,11 @@ Result<std::shared_ptr<const TlsContext>> TlsContext::for_server(const TlsOption
   return make(options, true, files);
 }
 
-std::string own_principal(const TlsContext& context) { return static_cast<const OpenSslContext&>(context).principal(); }
+std::string own_principal(const TlsContext& context) {
+  return static_cast<const OpenSslContext&>(context).owner().principal;
+}
+std::int64_t own_expiry_s(const TlsContext& context) {
+  return static_cast<const OpenSslContext&>(context).owner().expiry_s;
+}
 
 }  // namespace weir::net

@@ -14,23 +14,29 @@ struct SslContextFree {
   void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }
 };
 
+// Whom the own certificate names, and until when.
+struct TlsOwner {
+  std::string principal;
+  std::int64_t expiry_s = 0;
+};
+
 class OpenSslContext final : public TlsContext {
  public:
-  OpenSslContext(std::unique_ptr<SSL_CTX, SslContextFree> context, bool verify_hostname, std::string principal)
-      : context_(std::move(context)), verify_hostname_(verify_hostname), principal_(std::move(principal)) {}
+  OpenSslContext(std::unique_ptr<SSL_CTX, SslContextFree> context, bool verify_hostname, TlsOwner owner)
+      : context_(std::move(context)), verify_hostname_(verify_hostname), owner_(std::move(owner)) {}
 
   SSL_CTX* get() const { return context_.get(); }
   bool verify_hostname() const { return verify_hostname_; }
-  const std::string& principal() const { return principal_; }
+  const TlsOwner& owner() const { return owner_; }
 
  private:
   const std::unique_ptr<SSL_CTX, SslContextFree> context_;
   const bool verify_hostname_;
-  const std::string principal_;
+  const TlsOwner owner_;
 };
 
-// The subject, as RFC 2253 writes it.
-std::string principal_of(X509* certificate);
+// Writes the name of a certificate that is not accepted into the connection's app data, a std::string. (tls.cc)
+int note_refused(int ok, X509_STORE_CTX* store);
 // What OpenSSL has to say about what just failed on this thread; `otherwise` when it says nothing.
 std::string openssl_error(const char* otherwise);
 

@@ -260,8 +260,9 @@ TEST_F(TlsTest, AStoreThatCannotBeUsedIsNamedWithTheReason) {
   };
   EXPECT_EQ(with(client_.pem(true)), "");
   EXPECT_EQ(with(client_.pkcs12("pw"), "pw"), "");
-  EXPECT_NE(with(client_.pkcs12("pw"), "other").find("wrong password"), std::string::npos);
-  EXPECT_NE(with("\xFE\xED\xFE\xED\0\0\0\2").find("keytool -importkeystore -srckeystore /store"), std::string::npos);
+  EXPECT_NE(with(client_.pkcs12("pw"), "other").find("its password is another"), std::string::npos);
+  EXPECT_NE(with("\xFE\xED\xFE\xED\0\0\0\2").find("damaged JKS"), std::string::npos);
+  EXPECT_NE(with("\xCE\xCE\xCE\xCE\0\0\0\2").find("keytool -importkeystore -srckeystore /store"), std::string::npos);
   EXPECT_NE(with(client_.pem(false)).find("/store holds no private key"), std::string::npos);
   EXPECT_NE(with(client_.pem(true).substr(client_.pem(false).size())).find("no certificate"), std::string::npos);
   EXPECT_NE(with("nonsense").find("neither PEM nor PKCS12"), std::string::npos);

@@ -25,6 +25,11 @@ class Transport {
   virtual const runtime::Address& peer() const = 0;
   // Who the transport itself found out the peer is ("CN=..."); empty: nobody.
   virtual const std::string& peer_principal() const = 0;
+  // What it protects the bytes with ("TLSv1.3 TLS_AES_256_GCM_SHA384"); empty: with nothing.
+  virtual const std::string& protection() const {
+    static const std::string nothing;
+    return nothing;
+  }
 };
 
 std::unique_ptr<Transport> plain_transport(std::unique_ptr<runtime::Socket> socket);

@@ -33,6 +33,9 @@ struct StorePasswords {
 // PKCS#12 store with several keys gives the first of them.
 Result<StoreContents> read_store(std::string_view content, const StorePasswords& passwords, std::string_view where);
 
+// PEM as it stands in a configuration value, where lines may have become blanks or been joined, with lines again.
+std::string refolded_pem(std::string_view text);
+
 // Trust stores of the certificates in `pem`, under the aliases `alias`, `alias-2`, ... A PKCS#12 one marks them as
 // trusted the way Java wants it and uses what Java 8 can read (3DES and SHA-1: what is inside is public).
 Result<std::string> trust_store_pkcs12(std::string_view pem, const std::string& alias, const std::string& password);
