@@ -9,7 +9,6 @@
 #include "runtime/shard.h"
 #include "zkclient/patient.h"
 #include "zkclient/pipeline.h"
-#include "zkclient/real.h"
 
 namespace weir::apps {
 
@@ -125,13 +124,11 @@ Task<ZkResult<ClusterView>> read_cluster(zkclient::Zk& zk, std::optional<BrokerI
   co_return view;
 }
 
-std::expected<void, std::string> with_zookeeper(const std::string& connect,
+std::expected<void, std::string> with_zookeeper(zkclient::RealOptions options,
                                                 std::function<Task<void>(zkclient::Zk&)> work) {
   runtime::Shards shards(1);
   std::expected<void, std::string> result;
   auto run = [&]() -> Task<void> {
-    zkclient::RealOptions options;
-    options.connect = connect;
     auto session = zkclient::connect(options);
     if (!session) {
       result = std::unexpected(session.error().message);
@@ -140,9 +137,12 @@ std::expected<void, std::string> with_zookeeper(const std::string& connect,
     if (co_await (*session)->wait_connected(connect_wait)) {
       auto patient = zkclient::make_patient(**session, connect_wait);
       co_await work(*patient);
+    } else if ((*session)->state() == zkclient::State::auth_failed) {
+      result = std::unexpected(fmt::format("ZooKeeper at {} refuses the credentials", options.connect));
     } else {
-      result = std::unexpected(
-          fmt::format("no ZooKeeper answers at {} within {} s", connect, seconds(connect_wait).count()));
+      result = std::unexpected(fmt::format("no ZooKeeper answers at {}{} within {} s", options.connect,
+                                           options.security && options.security->tls ? " by TLS" : "",
+                                           seconds(connect_wait).count()));
     }
     co_await (*session)->close();
   };
@@ -187,7 +187,9 @@ Task<std::expected<void, std::string>> until_in_sync(zkclient::Zk& zk, BrokerId 
 std::expected<void, std::string> wait_in_sync(const std::string& connect, BrokerId broker, milliseconds timeout) {
   std::expected<void, std::string> result;
   auto work = [&](zkclient::Zk& zk) -> Task<void> { result = co_await until_in_sync(zk, broker, timeout); };
-  auto reached = with_zookeeper(connect, std::move(work));
+  zkclient::RealOptions options;
+  options.connect = connect;
+  auto reached = with_zookeeper(std::move(options), std::move(work));
   return reached ? result : reached;
 }
 

@@ -13,6 +13,7 @@
 #include "base/id.h"
 #include "base/units.h"
 #include "runtime/task.h"
+#include "zkclient/real.h"
 #include "zkclient/zk.h"
 #include "zkwire/layout.h"
 
@@ -35,8 +36,9 @@ runtime::Task<zkclient::ZkResult<>> read_nodes(zkclient::Zk& zk, std::vector<std
 // Of all topics, or only of partitions that have `replica` among their replicas.
 runtime::Task<zkclient::ZkResult<ClusterView>> read_cluster(zkclient::Zk& zk, std::optional<BrokerId> replica = {});
 
-// Opens a session, runs `work` on a thread of its own and waits for it. The error is a sentence: nothing answers there.
-std::expected<void, std::string> with_zookeeper(const std::string& connect,
+// Opens a session, runs `work` on a thread of its own and waits for it. The error is a sentence: nothing answers there,
+// or does not let us in.
+std::expected<void, std::string> with_zookeeper(zkclient::RealOptions options,
                                                 std::function<runtime::Task<void>(zkclient::Zk&)> work);
 
 // Waits until the broker is in the ISR of every partition that it holds a replica of. The error is a sentence.

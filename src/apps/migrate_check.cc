@@ -17,7 +17,21 @@ using cli::some_of;
 namespace {
 
 constexpr config::KafkaVersion oldest{1, 1};
+constexpr config::KafkaVersion oldest_tried{2, 2};
 constexpr config::KafkaVersion newest{3, 9};
+
+// Whether Weir has listeners of this security protocol.
+bool served(std::string_view protocol) { return protocol == "PLAINTEXT"; }
+
+// Classes of Java that a broker may be given, which Weir cannot run.
+constexpr std::string_view class_keys[] = {
+    "alter.config.policy.class.name",
+    "client.quota.callback.class",
+    "create.topic.policy.class.name",
+    "kafka.metrics.reporters",
+    "metric.reporters",
+    "replica.selector.class",
+};
 
 std::string plural(std::size_t n, std::string_view one, std::string_view many) {
   return fmt::format("{} {}", n, n == 1 ? one : many);
@@ -28,6 +42,7 @@ class Judge {
   explicit Judge(const MigrateEvidence& evidence) : e_(evidence), me_(evidence.broker) {}
 
   std::vector<Finding> all() {
+    if (!zookeeper()) return std::move(out_);
     controller();
     registration();
     other_brokers();
@@ -74,6 +89,45 @@ class Judge {
     return in_force(broker_key).value_or(initial);
   }
 
+  const config::BrokerConfig* config() const { return e_.file && e_.file->errors.empty() ? &e_.file->config : nullptr; }
+
+  // False: too little could be read to judge.
+  bool zookeeper() {
+    if (!e_.unreadable.empty()) {
+      block("ZooKeeper", "these nodes may be read by the brokers only: " + some_of(e_.unreadable),
+            "look with the brokers' credentials: --zk-jaas-config-file, --zk-tls-config-file, or the keys of "
+            "server.properties");
+      return false;
+    }
+    const auto before = out_.size();
+    if (const auto* file = config()) {
+      const auto chroot = [](const std::string& connect) {
+        const auto slash = connect.find('/');
+        return slash == std::string::npos || slash + 1 == connect.size() ? std::string("/") : connect.substr(slash);
+      };
+      if (chroot(file->zookeeper_connect) != chroot(e_.zookeeper)) {
+        block("ZooKeeper", fmt::format("zookeeper.connect={}, but looked at {}", file->zookeeper_connect, e_.zookeeper),
+              "check --zookeeper and its chroot");
+      }
+      if (e_.zookeeper_login && file->weir_zookeeper_jaas_config.empty() &&
+          file->weir_zookeeper_sasl_username.empty()) {
+        block("ZooKeeper", "the credentials for it are not in the broker's file",
+              "write weir.zookeeper.jaas.config=FILE into it; Java's brokers ignore that key");
+      }
+      if (e_.zookeeper_tls && !file->zookeeper_ssl_client_enable) {
+        block("ZooKeeper", "it was reached by TLS, which the broker's file does not ask for",
+              "write zookeeper.ssl.client.enable=true and the stores' keys into it");
+      }
+    }
+    if (out_.size() != before) return true;
+    const auto* by = e_.zookeeper_tls && e_.zookeeper_login ? "by TLS, logged in by SASL"
+                     : e_.zookeeper_tls                     ? "by TLS"
+                     : e_.zookeeper_login                   ? "logged in by SASL"
+                                                            : "without TLS and SASL";
+    ok("ZooKeeper", by);
+    return true;
+  }
+
   void controller() {
     if (e_.cluster_id.empty()) {
       return block("cluster", "there is no Kafka cluster here: /cluster/id is missing",
@@ -85,8 +139,11 @@ class Judge {
       return block("controller", "no broker is controller",
                    "wait until the cluster has one; look at its brokers' logs");
     }
-    if (controller->kraft_epoch >= 0 || e_.kraft_migration) {
-      return block("controller", "a migration of this cluster to KRaft has begun",
+    const bool allowed = in_force("zookeeper.metadata.migration.enable") == "true";
+    if (controller->kraft_epoch >= 0 || e_.kraft_migration || allowed) {
+      return block("controller",
+                   allowed ? "zookeeper.metadata.migration.enable=true: this cluster is to be migrated to KRaft"
+                           : "a migration of this cluster to KRaft has begun",
                    "Weir serves clusters on ZooKeeper; end that migration or take it back first");
     }
     if (controller->broker == me_) {
@@ -99,8 +156,7 @@ class Judge {
   void listeners(const std::vector<layout::Endpoint>& endpoints, const std::string& of) {
     std::vector<std::string> secured;
     for (const auto& endpoint : endpoints) {
-      if (endpoint.protocol != "PLAINTEXT")
-        secured.push_back(fmt::format("{} ({})", endpoint.listener, endpoint.protocol));
+      if (!served(endpoint.protocol)) secured.push_back(fmt::format("{} ({})", endpoint.listener, endpoint.protocol));
     }
     if (secured.empty()) return ok("listeners", of + " PLAINTEXT only");
     block("listeners", fmt::format("{} {}", of, some_of(secured)),
@@ -134,7 +190,7 @@ class Judge {
     for (const auto& [id, broker] : e_.cluster.brokers) {
       if (id == me_) continue;
       const auto fits = [&](const layout::Endpoint& endpoint) {
-        return endpoint.protocol == "PLAINTEXT" && (!listener || endpoint.listener == *listener);
+        return served(endpoint.protocol) && (!listener || endpoint.listener == *listener);
       };
       if (std::ranges::none_of(broker.endpoints, fits)) unreachable.push_back(fmt::format("broker {}", id.value));
     }
@@ -145,7 +201,31 @@ class Judge {
           "give all brokers a PLAINTEXT listener and name it in inter.broker.listener.name");
   }
 
+  // The levels at which the brokers run must be one, and what was finalized (KIP-584) must be what Weir has: nothing.
+  void levels() {
+    std::vector<std::string> before, since;
+    for (const auto& [id, broker] : e_.cluster.brokers) {
+      (broker.version >= 5 ? since : before).push_back(fmt::format("broker {}", id.value));
+    }
+    if (!before.empty() && !since.empty()) {
+      warn("version",
+           fmt::format("{} run with an inter.broker.protocol.version before 2.7, {} with one from 2.7", some_of(before),
+                       some_of(since)),
+           "end that upgrade first");
+    }
+    std::vector<std::string> finalized;
+    if (e_.features && e_.features->enabled) {
+      for (const auto& [feature, level] : e_.features->levels)
+        finalized.push_back(fmt::format("{}={}", feature, level));
+    }
+    if (!finalized.empty()) {
+      block("features", "finalized: " + some_of(finalized),
+            "Weir has none of them, and the controller would ignore it: take them back (kafka-features downgrade)");
+    }
+  }
+
   void version() {
+    levels();
     const auto it = e_.cluster.brokers.find(me_);
     // Brokers register in version 5 from 2.7 on.
     const std::optional<bool> since_2_7 =
@@ -161,6 +241,9 @@ class Judge {
               fmt::format("inter.broker.protocol.version={} in the file, but the broker runs with one {} 2.7", *written,
                           *since_2_7 ? "from" : "before"),
               "the file is not what the broker runs with, or it was not restarted since: settle that first");
+      } else if (*version < oldest_tried) {
+        warn("version", "inter.broker.protocol.version=" + *written,
+             fmt::format("Weir is tested beside Apache Kafka from {} on: raise it first", oldest_tried.text()));
       } else {
         ok("version", "inter.broker.protocol.version=" + *written);
       }
@@ -203,6 +286,15 @@ class Judge {
           {listener.listener, std::string(config::name(listener.protocol)), listener.host, listener.port});
     }
     listeners(endpoints, "configured:");
+    std::vector<std::string> classes;
+    for (const auto key : class_keys) {
+      const auto value = in_force(std::string(key)).value_or("");
+      const bool selector_of_kafka = value.starts_with("org.apache.kafka.common.replica.");
+      if (!value.empty() && !selector_of_kafka) classes.push_back(fmt::format("{}={}", key, value));
+    }
+    if (!classes.empty()) {
+      warn("configuration", "classes of Java: " + some_of(classes), "Weir cannot run them: do without them first");
+    }
     for (const auto& warning : e_.file->warnings) warn("configuration", warning, "Weir goes on without it");
     if (e_.file->warnings.empty()) ok("configuration", "every key is known");
   }
@@ -213,6 +305,29 @@ class Judge {
     }
     const bool runs = e_.cluster.brokers.contains(me_);
     for (const auto& dir : e_.log_dirs) log_dir(dir, runs);
+    not_there();
+  }
+
+  // Replicas that the cluster gives this broker, and no directory has.
+  void not_there() {
+    std::set<std::string> there;
+    for (const auto& dir : e_.log_dirs) {
+      if (!dir.problem.empty()) return;
+      there.insert(dir.replicas.begin(), dir.replicas.end());
+    }
+    if (there.empty()) return;  // is said of each
+    std::vector<std::string> missing;
+    for (const auto& [topic, assignment] : e_.cluster.topics) {
+      for (const auto& [partition, replicas] : assignment.partitions) {
+        auto name = fmt::format("{}-{}", topic, partition.value);
+        const bool mine = std::ranges::find(replicas.replicas, me_) != replicas.replicas.end();
+        if (mine && !there.contains(name)) missing.push_back(std::move(name));
+      }
+    }
+    if (!missing.empty()) {
+      warn("log directories", plural(missing.size(), "replica is", "replicas are") + " in none: " + some_of(missing),
+           "check that all directories are named; Weir would fetch what is missing from the other brokers");
+    }
   }
 
   void log_dir(const LogDirEvidence& dir, bool runs) {
@@ -221,7 +336,7 @@ class Judge {
       return block(subject, dir.problem, "run this on the broker's machine, as the user that the broker runs as");
     }
     if (!dir.meta) {
-      if (dir.replicas > 0) {
+      if (!dir.replicas.empty()) {
         return block(subject, "it has partitions, but no meta.properties", "this is not the directory of a broker");
       }
       return warn(subject, "it is empty", "the broker fetches all its partitions from the others");
@@ -250,11 +365,16 @@ class Judge {
       bad("replicas are being moved between directories: " + some_of(dir.moving),
           "wait until that has ended (kafka-log-dirs)");
     }
+    if (!dir.old_format.empty()) {
+      bad("records in a format of before Kafka 0.11: " + some_of(dir.old_format),
+          "Weir cannot give them to other brokers and clients: wait until retention has removed them, or copy these "
+          "topics into new ones");
+    }
     if (!dir.stray.empty()) warn(subject, "left-overs of deleted topics: " + some_of(dir.stray), "they can be removed");
     if (!runs && !dir.clean) {
       warn(subject, "the broker did not stop cleanly", "Weir looks through the end of every log at its first start");
     }
-    if (fine) ok(subject, fmt::format("of this broker, with {}", plural(dir.replicas, "replica", "replicas")));
+    if (fine) ok(subject, fmt::format("of this broker, with {}", plural(dir.replicas.size(), "replica", "replicas")));
   }
 
   void partitions() {

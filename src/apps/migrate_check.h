@@ -23,7 +23,8 @@ struct LogDirEvidence {
   std::string problem;                     // it cannot be read: a sentence
   std::optional<config::Properties> meta;  // meta.properties
   bool clean = false;                      // .kafka_cleanshutdown
-  std::size_t replicas = 0;                // folders of partitions
+  std::vector<std::string> replicas;       // folders of partitions
+  std::vector<std::string> old_format;     // of these, whose oldest records are of before Kafka 0.11
   std::vector<std::string> moving;         // NAME-future: a move between directories that has not ended
   std::vector<std::string> stray;          // NAME-stray: of topics that are gone
 };
@@ -36,6 +37,10 @@ struct FileEvidence {
 
 struct MigrateEvidence {
   BrokerId broker = no_broker;
+  std::string zookeeper;                // as zookeeper.connect
+  bool zookeeper_tls = false;           // how it was reached
+  bool zookeeper_login = false;         // by SASL
+  std::vector<std::string> unreadable;  // nodes that these credentials may not read
   ClusterView cluster;
   std::string cluster_id;  // empty: none
   std::optional<zkwire::layout::Features> features;

@@ -40,6 +40,8 @@ void add_partition(MigrateEvidence& e, const std::string& topic, std::initialize
   auto& state = e.cluster.states[{topic, id}];
   state.leader = BrokerId{leader};
   state.isr = ids(isr);
+  const bool mine = std::ranges::find(replicas, 2) != replicas.end();
+  if (mine && !e.log_dirs.empty()) e.log_dirs[0].replicas.push_back(fmt::format("{}-{}", topic, id.value));
 }
 
 // Three healthy brokers; broker 2 is looked at, with its file and its directory.
@@ -60,7 +62,7 @@ MigrateEvidence healthy() {
   dir.path = "/data";
   dir.meta = config::Properties{{"version", "0"}, {"broker.id", "2"}, {"cluster.id", "abc"}};
   dir.clean = true;
-  dir.replicas = 1;
+  dir.replicas = {"orders-0"};
   e.log_dirs.push_back(dir);
   return e;
 }
@@ -163,7 +165,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"EmptyDir",
              [](E& e) {
                e.log_dirs[0].meta.reset();
-               e.log_dirs[0].replicas = 0;
+               e.log_dirs[0].replicas = {};
              },
              warning, "log directory /data", "empty"},
         Case{"Moving", [](E& e) { e.log_dirs[0].moving = {"t-0.x-future"}; }, blocks, "log directory /data", "t-0.x"},
@@ -208,6 +210,37 @@ INSTANTIATE_TEST_SUITE_P(
              "authorizer"},
         Case{"Quotas", [](E& e) { e.quotas = 1; }, warning, "quotas", "1 user, client or address has a quota"},
         Case{"Scram", [](E& e) { e.scram_users = 1; }, warning, "SCRAM", "1 user has"},
+        Case{"Tokens", [](E& e) { e.tokens = 3; }, warning, "delegation tokens", "3 tokens"},
+        Case{"NotForUs", [](E& e) { e.unreadable = {"/config/users"}; }, blocks, "ZooKeeper", "/config/users"},
+        Case{"LoginIsNotInTheFile", [](E& e) { e.zookeeper_login = true; }, blocks, "ZooKeeper", "credentials"},
+        Case{"TlsIsNotInTheFile", [](E& e) { e.zookeeper_tls = true; }, blocks, "ZooKeeper", "by TLS"},
+        Case{"AnotherChroot", [](E& e) { e.zookeeper = "a:1,b:2/other"; }, blocks, "ZooKeeper", "a:1,b:2/other"},
+        Case{"KraftIsPlanned", [](E& e) { e.file->config.values["zookeeper.metadata.migration.enable"] = "true"; },
+             blocks, "controller", "KRaft"},
+        Case{"NotTriedBeside",
+             [](E& e) {
+               e.file->config.values["inter.broker.protocol.version"] = "2.1";
+               for (auto& [id, broker] : e.cluster.brokers) broker.version = 4;
+             },
+             warning, "version", "=2.1"},
+        Case{"AnUpgradeIsUnderWay", [](E& e) { e.cluster.brokers[BrokerId{3}].version = 4; }, warning, "version",
+             "broker 3 run with an inter.broker.protocol.version before 2.7"},
+        Case{"Features",
+             [](E& e) {
+               e.features.emplace();
+               e.features->levels = {{"metadata.version", 7}};
+             },
+             blocks, "features", "metadata.version=7"},
+        Case{"Classes", [](E& e) { e.file->config.values["create.topic.policy.class.name"] = "a.Policy"; }, warning,
+             "configuration", "create.topic.policy.class.name=a.Policy"},
+        Case{"OtherSelector", [](E& e) { e.brokers_default["replica.selector.class"] = "a.Selector"; }, warning,
+             "configuration", "replica.selector.class=a.Selector"},
+        Case{"OldRecords", [](E& e) { e.log_dirs[0].old_format = {"orders-0"}; }, blocks, "log directory /data",
+             "before Kafka 0.11: orders-0"},
+        Case{"ReplicaIsNotThere", [](E& e) { e.log_dirs[0].replicas = {"other-0"}; }, warning, "log directories",
+             "1 replica is in none: orders-0"},
+        Case{"TieredIsOn", [](E& e) { e.file->config.values["remote.log.storage.system.enable"] = "true"; }, blocks,
+             "tiered storage", "remote.log.storage"},
         Case{"BadNode", [](E& e) { e.cluster.problems = {"/brokers/topics/x: not JSON"}; }, warning, "znode",
              "/brokers/topics/x"}),
     [](const auto& info) { return std::string(info.param.name); });
@@ -218,11 +251,16 @@ TEST(MigrateRead, ALogDirectoryAsItLies) {
   for (const char* folder : {"orders-0", "my-topic-12", "t-1.0a1b-future", "t-1.0a1b-stray", "t-2.0a1b-delete", "x-"}) {
     std::filesystem::create_directories(path + "/" + folder);
   }
+  const auto log_of_magic = [](char magic) { return std::string(16, '\0') + magic; };
+  std::ofstream(path + "/orders-0/00000000000000000000.log") << log_of_magic(1);
+  std::ofstream(path + "/orders-0/00000000000000000007.log") << log_of_magic(2);
+  std::ofstream(path + "/my-topic-12/00000000000000000000.log").flush();
   std::ofstream(path + "/meta.properties") << "version=0\nbroker.id=7\ncluster.id=abc\n";
   std::ofstream(path + "/.kafka_cleanshutdown").flush();
   const auto dir = read_log_dir(path);
   EXPECT_EQ(dir.problem, "");
-  EXPECT_EQ(dir.replicas, 2u);
+  EXPECT_EQ(dir.replicas, (std::vector<std::string>{"my-topic-12", "orders-0"}));
+  EXPECT_EQ(dir.old_format, std::vector<std::string>{"orders-0"});
   EXPECT_TRUE(dir.clean);
   EXPECT_EQ(dir.moving, std::vector<std::string>{"t-1.0a1b-future"});
   EXPECT_EQ(dir.stray, std::vector<std::string>{"t-1.0a1b-stray"});

@@ -10,7 +10,11 @@
 
 namespace weir::apps {
 
-// The error is a sentence: ZooKeeper cannot be reached or read, or the file cannot be read.
+// What the command line leaves out, from the broker's file and folders. The error is a sentence: that says nothing
+// either, or cannot be read.
+std::expected<cli::MigrateCheckOptions, std::string> completed(cli::MigrateCheckOptions options);
+
+// Of completed options. The error is a sentence: ZooKeeper cannot be reached or read, or the file cannot be read.
 std::expected<MigrateEvidence, std::string> read_evidence(const cli::MigrateCheckOptions& options);
 
 LogDirEvidence read_log_dir(const std::string& path);

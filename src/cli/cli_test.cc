@@ -96,6 +96,12 @@ TEST(CommandLine, MigrateCheck) {
   EXPECT_THAT(o.log_dirs, ElementsAre("/a", "/b"));
   EXPECT_TRUE(o.json);
   EXPECT_THAT(answer({"migrate", "check", "--help"}).text, HasSubstr("Examples:\n  weir migrate check"));
+  o = good<MigrateCheckOptions>(
+      {"migrate", "check", "--config", "f", "--zk-tls-config-file", "t", "--zk-jaas-config-file", "j"});
+  EXPECT_EQ(o.broker_id, -1);
+  EXPECT_EQ(o.zookeeper, "");
+  EXPECT_EQ(o.zk_tls_config_path, "t");
+  EXPECT_EQ(o.zk_jaas_path, "j");
 }
 
 TEST(CommandLine, WrongUseSaysWhatAndExitsWithTwo) {

@@ -9,6 +9,8 @@
 #include <optional>
 #include <sstream>
 
+#include "cli/control_line.h"
+#include "cli/log_flags.h"
 #include "cli/place.h"
 #include "config/key.h"
 
@@ -17,34 +19,6 @@ namespace weir::cli {
 std::string_view version() { return WEIR_VERSION; }
 
 namespace {
-
-// One command: its options are bound to members, `make` gives the Command once they are read.
-struct Binder {
-  CLI::App* app = nullptr;
-  std::function<Command()> make;
-};
-
-struct LogFlags {
-  std::string level = "info";
-  std::string format = "text";
-
-  void bind(CLI::App& app) {
-    app.add_option("--log-level", level, "What is logged")
-        ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "off"}))
-        ->type_name("LEVEL")
-        ->default_str("info");
-    app.add_option("--log-format", format, "How a line of log looks")
-        ->check(CLI::IsMember({"text", "json"}))
-        ->type_name("FORMAT")
-        ->default_str("text");
-  }
-  LogOptions options() const {
-    LogOptions o;
-    logging::parse(level, o.level);
-    o.format = format == "json" ? logging::Format::json : logging::Format::text;
-    return o;
-  }
-};
 
 std::pair<std::string, std::string> parse_override(const std::string& text) {
   auto equals = text.find('=');
@@ -143,6 +117,7 @@ Binder add_up(CLI::App& root) {
   struct Values {
     UpOptions options;
     int port = 9092, zookeeper_port = 2181, metrics_port = 11001;
+    std::string api;
     std::vector<std::string> overrides;
     LogFlags log;
   };
@@ -163,6 +138,12 @@ Binder add_up(CLI::App& root) {
   port("--port", v->port, "Port of each broker", "9092");
   port("--zookeeper-port", v->zookeeper_port, "Port of the coordination service", "2181");
   port("--metrics-port", v->metrics_port, "Port of each broker's Prometheus metrics; 0 for none", "11001");
+  app->add_option("--api", v->api, "Where the control plane's API listens, the MSK API; none for no control plane")
+      ->type_name("HOST:PORT")
+      ->default_str("127.0.0.1:4566");
+  app->add_option("--addresses", v->options.addresses, "Loopback addresses for the brokers of further clusters")
+      ->type_name("127.A")
+      ->default_str("127.0");
   app->add_option("--kafka-version", v->options.kafka_version,
                   "Version of Kafka that the cluster is compatible with, 1.1 to 3.9")
       ->type_name("V");
@@ -206,6 +187,11 @@ Binder add_up(CLI::App& root) {
             o.zookeeper_port = static_cast<std::uint16_t>(v->zookeeper_port);
             o.metrics_port = static_cast<std::uint16_t>(v->metrics_port);
             o.overrides = parse_overrides(v->overrides);
+            o.control = v->api != "none";
+            if (o.control && !v->api.empty()) {
+              o.api = config::parse_host_port(v->api);
+              if (!o.api) throw CLI::ValidationError("--api", fmt::format("{} is not HOST:PORT", v->api));
+            }
             o.log = v->log.options();
             return o;
           }};
@@ -286,26 +272,40 @@ Binder add_migrate(CLI::App& root) {
   migrate->require_subcommand(1);
   CLI::App* app = migrate->add_subcommand("check", "Say whether Weir can take a broker's place; changes nothing");
   app->add_option("--zookeeper", v->options.zookeeper, "The cluster's ZooKeeper, as in zookeeper.connect")
-      ->type_name("HOST:PORT[,...][/CHROOT]")
-      ->required();
+      ->type_name("HOST:PORT[,...][/CHROOT]");
   app->add_option("--broker-id", v->options.broker_id, "The broker to be replaced")
       ->type_name("N")
-      ->required()
       ->check(CLI::NonNegativeNumber);
-  app->add_option("--config", v->options.config_path, "Its server.properties, to look at it too")->type_name("FILE");
+  app->add_option("--config", v->options.config_path,
+                  "Its server.properties, to look at it too; what is left out here is taken from it")
+      ->type_name("FILE");
+  app->add_option("--zk-tls-config-file", v->options.zk_tls_config_path,
+                  "zookeeper.ssl. keys for TLS to ZooKeeper, as Kafka's tools take them; stronger than --config")
+      ->type_name("FILE");
+  app->add_option("--zk-jaas-config-file", v->options.zk_jaas_path,
+                  "JAAS file with a section Client for SASL to ZooKeeper, as java.security.auth.login.config has it")
+      ->type_name("FILE");
   app->add_option("--log-dirs", v->log_dirs, "Its data folders; those of --config when left out")
       ->type_name("DIR[,...]");
   app->add_flag("--json", v->options.json, "As JSON");
   const char* examples =
       "Examples:\n"
       "  weir migrate check --zookeeper zk1:2181,zk2:2181/kafka --broker-id 2\n"
-      "  weir migrate check --zookeeper 127.0.0.1:2181 --broker-id 2 --config /etc/kafka/server.properties\n"
+      "  weir migrate check --config /etc/kafka/server.properties\n"
+      "  weir migrate check --config /etc/kafka/server.properties --zk-jaas-config-file /etc/kafka/jaas.conf\n"
       "  weir migrate check --zookeeper 127.0.0.1:2181 --broker-id 2 --log-dirs /data/a,/data/b --json\n"
       "\nWith --config or --log-dirs run it on the broker's machine. The exit code is 0 when nothing stands in the\n"
       "way, 1 when there are warnings, 2 when something blocks.";
   migrate->footer(examples);
   app->footer(examples);
   return {migrate, [v]() -> Command {
+            const auto needs = [&](bool given, const char* option) {
+              if (!given && v->options.config_path.empty()) {
+                throw CLI::ValidationError(option, "is required where no --config FILE names it");
+              }
+            };
+            needs(!v->options.zookeeper.empty(), "--zookeeper");
+            needs(v->options.broker_id >= 0, "--broker-id");
             v->options.log_dirs = config::parse_list(v->log_dirs);
             return v->options;
           }};
@@ -327,6 +327,7 @@ std::expected<Command, Answer> parse_command_line(const std::vector<std::string>
       "  weir up --brokers 3                         three brokers, on 127.0.0.1, 127.0.0.2 and 127.0.0.3\n"
       "  weir up --detach && weir status             in the background\n"
       "  weir down                                   stop it\n"
+      "  weir cluster create orders                  a further cluster; aws kafka works, too: eval \"$(weir env)\"\n"
       "  weir broker --config server.properties      one broker of a cluster\n"
       "\n`weir COMMAND --help` says more of each.");
   root.require_subcommand(1);
@@ -334,10 +335,13 @@ std::expected<Command, Answer> parse_command_line(const std::vector<std::string>
   std::vector<Binder> binders{add_up(root),        add_status(root),  add_down(root),
                               add_restart(root),   add_env(root),     add_broker(root),
                               add_zookeeper(root), add_migrate(root), add_version(root)};
+  binders.push_back(add_control(root));
+  for (auto& binder : add_cluster(root)) binders.push_back(std::move(binder));
+  binders.push_back(add_operation(root));
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // as CLI11 wants them
   try {
     if (arguments.empty()) return std::unexpected(Answer{exit_usage, root.help()});
-    bool known = std::ranges::any_of(binders, [&](const Binder& b) { return b.app->get_name() == arguments[0]; });
+    const bool known = root.get_subcommand_no_throw(arguments[0]) != nullptr;
     if (!known && !arguments[0].starts_with('-')) {
       return std::unexpected(
           Answer{exit_usage,
@@ -354,7 +358,9 @@ std::expected<Command, Answer> parse_command_line(const std::vector<std::string>
     if (code == 0) return std::unexpected(Answer{exit_ok, out.str()});
     std::string name;
     for (const Binder& binder : binders) {
-      if (binder.app->parsed()) name = " " + binder.app->get_name();
+      if (!binder.app->parsed()) continue;
+      name = " " + binder.app->get_name();
+      if (binder.app->get_parent() != &root) name = " " + binder.app->get_parent()->get_name() + name;
     }
     return std::unexpected(
         Answer{exit_usage, fmt::format("weir: {}\n`weir{} --help` says what can be given.\n", e.what(), name)});

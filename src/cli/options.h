@@ -13,6 +13,8 @@
 
 namespace weir::cli {
 
+inline constexpr std::uint16_t api_port = 4566;
+
 struct LogOptions {
   logging::Level level = logging::Level::info;
   logging::Format format = logging::Format::text;
@@ -42,11 +44,49 @@ struct UpOptions {
   std::string advertise_host;  // empty: listen_host
   std::uint16_t port = 9092;
   std::uint16_t zookeeper_port = 2181;
-  std::uint16_t metrics_port = 11001;  // 0: no metrics
-  std::string kafka_version;           // empty: as before, or the newest
+  std::uint16_t metrics_port = 11001;   // 0: no metrics
+  std::optional<config::HostPort> api;  // nothing: beside the coordination service, on api_port or any that is free
+  bool control = true;                  // false: no control plane, brokers only
+  std::string addresses = "127.0";      // as ControlOptions
+  std::string kafka_version;            // empty: as before, or the newest
   std::vector<std::pair<std::string, std::string>> overrides;
   bool detach = false;
   LogOptions log;
+};
+
+// The control plane alone.
+struct ControlOptions {
+  std::string data_dir;                      // empty: ~/.weir
+  std::string zookeeper = "127.0.0.1:2181";  // its state, and what its clusters live on
+  config::HostPort api{"127.0.0.1", api_port};
+  std::string addresses = "127.0";  // the pool of its brokers' addresses: 127.A
+  std::string region = "us-east-1";
+  int ready_fd = -1;
+  LogOptions log;
+};
+
+// What people ask of the control plane, through its API.
+struct ClusterOptions {
+  enum class Action : std::uint8_t { list, create, describe, remove, watch };
+  Action action = Action::list;
+  std::string data_dir;
+  std::string name;  // or its ARN
+  bool json = false;
+  bool wait = true;  // create, remove: until it is done
+  int brokers = 3;
+  int zones = 3;
+  std::string kafka_version;  // empty: the newest
+  std::string instance_type = "kafka.m5.large";
+  int volume_gib = 100;
+  std::string client_broker = "TLS";
+  int timeout_seconds = 600;
+};
+
+struct OperationOptions {
+  std::string data_dir;
+  std::string arn;
+  bool json = false;
+  int timeout_seconds = 3600;
 };
 
 struct StatusOptions {
@@ -73,8 +113,10 @@ struct EnvOptions {
 // Whether a broker of a running cluster can be taken over by Weir. What --config or --log-dirs could tell is left out
 // when they are not given.
 struct MigrateCheckOptions {
-  std::string zookeeper;  // as zookeeper.connect
-  int broker_id = -1;
+  std::string zookeeper;              // as zookeeper.connect; empty: that of the configuration
+  int broker_id = -1;                 // -1: that of the configuration, or of the data folders
+  std::string zk_tls_config_path;     // zookeeper.ssl. keys, as Kafka's tools take them
+  std::string zk_jaas_path;           // a JAAS file with a section Client
   std::string config_path;            // the broker's server.properties
   std::vector<std::string> log_dirs;  // empty: those of the configuration
   bool json = false;
@@ -82,7 +124,8 @@ struct MigrateCheckOptions {
 
 struct VersionOptions {};
 
-using Command = std::variant<BrokerOptions, ZookeeperOptions, UpOptions, StatusOptions, DownOptions, RestartOptions,
-                             EnvOptions, MigrateCheckOptions, VersionOptions>;
+using Command =
+    std::variant<BrokerOptions, ZookeeperOptions, UpOptions, ControlOptions, ClusterOptions, OperationOptions,
+                 StatusOptions, DownOptions, RestartOptions, EnvOptions, MigrateCheckOptions, VersionOptions>;
 
 }  // namespace weir::cli

@@ -418,3 +418,68 @@ def test_what_is_refused_is_said(ensemble, weir):
         assert status != 0, what
         assert wrong[what][2] in log, f"{what}:\n{log}"
         assert SECRET not in log and PASSWORD not in log
+
+
+def migrate_check(*args):
+    """What `weir migrate check` says, in the background: call the result for (exit code, {subject: (level, text)}, stderr)."""
+    started = subprocess.Popen([WEIR, "migrate", "check", "--json", *map(str, args)], stdout=-1, stderr=-1, text=True)
+
+    def result():
+        out, err = started.communicate(timeout=60)
+        assert SECRET not in out + err and PASSWORD not in out + err
+        found = json.loads(out)["findings"] if out else []
+        return started.returncode, {f["subject"]: (f["level"], f["text"]) for f in found}, err
+
+    return result
+
+
+def properties(path, config):
+    path.write_text("".join(f"{k}={v}\n" for k, v in config.items()))
+    return path
+
+
+def test_migrate_check_comes_in_as_the_broker_does(ensemble, weir):
+    by_sasl = weir("check-sasl", **sasl(**{"zookeeper.set.acl": "true"})).start()
+    by_tls = weir("check-tls", secure=True, **tls(ensemble)).start()
+    jaas = ensemble.folder / "check.jaas"
+    jaas.write_text(JAAS % ("Client", f'username="{USER}" password="{escaped(SECRET)}"'))
+    of_java = properties(by_sasl.folder / "java.properties",
+                         {k: v for k, v in by_sasl.config.items() if not k.startswith("weir.") and k != "zookeeper.set.acl"})  # fmt: skip
+    tls_keys = properties(by_tls.folder / "tls.properties", tls(ensemble))
+    strange = properties(by_tls.folder / "strange.properties",
+                         tls(ensemble, **{"zookeeper.ssl.truststore.location": ensemble.certificates / "stranger.pem"}))  # fmt: skip
+    wrong = properties(by_sasl.folder / "wrong.properties", {**by_sasl.config, "weir.zookeeper.sasl.password": "no"})
+    at_sasl = ("--zookeeper", by_sasl.config["zookeeper.connect"], "--broker-id", 1)
+    at_tls = ("--zookeeper", by_tls.config["zookeeper.connect"], "--broker-id", 1)
+    started = {
+        "all from the file, SASL": migrate_check("--config", by_sasl.folder / "server.properties"),
+        "all from the file, TLS": migrate_check("--config", by_tls.folder / "server.properties"),
+        "by option, TLS": migrate_check(*at_tls, "--zk-tls-config-file", tls_keys),
+        "by option, SASL": migrate_check(*at_sasl, "--zk-jaas-config-file", jaas),
+        "a file of Java's": migrate_check("--config", of_java, "--zk-jaas-config-file", jaas),
+        "no credentials": migrate_check(*at_sasl),
+        "a wrong password": migrate_check("--config", wrong),
+        "a server nobody vouches for": migrate_check(*at_tls, "--zk-tls-config-file", strange),
+        "no file": migrate_check("--config", by_sasl.folder / "nowhere"),
+    }
+    ended = {what: result() for what, result in started.items()}
+    expected = {
+        "all from the file, SASL": (1, "ok", "logged in by SASL"),
+        "all from the file, TLS": (1, "ok", "by TLS"),
+        "by option, TLS": (1, "ok", "by TLS"),
+        "by option, SASL": (1, "ok", "logged in by SASL"),
+        "a file of Java's": (2, "blocks", "the credentials for it are not in the broker's file"),
+        "no credentials": (2, "blocks", "/config/users"),
+        "a wrong password": (2, "blocks", "refuses the credentials"),
+        "a server nobody vouches for": (2, "blocks", "no ZooKeeper answers"),
+    }
+    for what, (code, level, text) in expected.items():
+        status, found, err = ended[what]
+        assert found["ZooKeeper"][0] == level and text in found["ZooKeeper"][1], f"{what}: {found}\n{err}"
+        assert status == code, f"{what}: {found}\n{err}"
+        if code == 1:
+            assert found["cluster"][0] == "ok" and found["controller"][1] == "this broker is the controller", found
+    assert "certificate verify failed" in ended["a server nobody vouches for"][2]
+    assert ended["no file"][0] == 2 and "nowhere" in ended["no file"][2]
+    for broker in (by_sasl, by_tls):
+        broker.stop()
