@@ -42,7 +42,15 @@ struct MachineOptions {
   std::function<void(const std::string& log_dir)> clear_up;
 };
 
+class Machine : public Place {
+ public:
+  // Stops every process, side by side; what does not end in time is killed. What was wanted up is so still: who opens
+  // the directory next starts it again. For the end of everything on this machine; then close().
+  virtual Task<void> stop_all(milliseconds deadline) = 0;
+};
+
 // Finds what runs, starts what is wanted up and does not run. On `shard`, which the place then belongs to.
-Task<Outcome<std::unique_ptr<Place>>> open_machine(runtime::Shard& shard, runtime::Pool& pool, MachineOptions options);
+Task<Outcome<std::unique_ptr<Machine>>> open_machine(runtime::Shard& shard, runtime::Pool& pool,
+                                                     MachineOptions options);
 
 }  // namespace weir::provision

@@ -297,13 +297,13 @@ std::string MachinePlace::failure_text(const Broker& broker) const {
 // --- Starts and ends
 
 Task<void> MachinePlace::launch(Ref broker) {
-  if (broker->launching || broker->gone || closing_) co_return;
+  if (broker->launching || broker->gone || closing_ || ending_) co_return;
   broker->launching = true;
   cancel_timer(*broker);
   set_state(*broker, BrokerState::starting);
-  while (broker->clearing && co_await changed(broker, forever)) {
+  while ((broker->clearing || broker->saving) && co_await changed(broker, forever)) {
   }
-  if (closing_ || broker->gone) {
+  if (closing_ || ending_ || broker->gone) {
     broker->launching = false;
     co_return;
   }
@@ -319,7 +319,7 @@ Task<void> MachinePlace::launch(Ref broker) {
         fmt::format("broker {} cannot be started: {}", broker->record.spec.key.broker, launched.process.error().text);
     tell(Type::ended, *broker, "cannot be started: " + launched.process.error().text);
     back_off(*broker);
-    if (broker->record.wanted && !closing_) start_at(broker, broker->launched + broker->backoff);
+    if (broker->record.wanted && !closing_ && !ending_) start_at(broker, broker->launched + broker->backoff);
     co_return;
   }
   broker->record.process = *launched.process;
@@ -379,7 +379,7 @@ Task<void> MachinePlace::after_end(Ref broker, std::string how) {
                    static_cast<double>(broker->backoff.count()) / 1000, disk_.log(key)));
   broker->backoff = std::min(broker->backoff * 2, options_.backoff_max);
   const bool waits = broker->status.state == BrokerState::backing_off && !broker->launching;
-  if (waits && broker->record.wanted && !broker->gone && !closing_) start_at(broker, again);
+  if (waits && broker->record.wanted && !broker->gone && !closing_ && !ending_) start_at(broker, again);
 }
 
 void MachinePlace::on_ready(ProcessId process) {
@@ -631,6 +631,30 @@ Task<Outcome<Volume>> MachinePlace::volume(BrokerKey key) {
   co_return volume;
 }
 
+Task<void> MachinePlace::stop_all(milliseconds deadline) {
+  ending_ = true;
+  const auto until = shard_.clock().mono() + deadline;
+  for (auto& [key, broker] : brokers_) {
+    cancel_timer(*broker);
+    if (broker->record.process.pid == 0) continue;
+    set_state(*broker, BrokerState::stopping);
+    signal_process(broker->record.process, SIGUSR1);
+  }
+  for (auto& [key, of] : std::map(brokers_)) {
+    const Ref broker = of;
+    // One whose process is being made just now gets its signal when it is there.
+    while (broker->launching && co_await changed(broker, until)) {
+    }
+    if (broker->status.state != BrokerState::stopping) signal_process(broker->record.process, SIGUSR1);
+    while (broker->record.process.pid != 0) {
+      if (co_await changed(broker, until)) continue;
+      if (closing_) co_return;
+      signal_process(broker->record.process, SIGKILL);
+      co_await changed(broker, forever);
+    }
+  }
+}
+
 Task<void> MachinePlace::close() {
   closing_ = true;
   for (auto& [key, broker] : brokers_) {
@@ -647,13 +671,14 @@ Task<void> MachinePlace::close() {
   lock_.reset();
 }
 
-Task<Outcome<std::unique_ptr<Place>>> open_machine(runtime::Shard& shard, runtime::Pool& pool, MachineOptions options) {
+Task<Outcome<std::unique_ptr<Machine>>> open_machine(runtime::Shard& shard, runtime::Pool& pool,
+                                                     MachineOptions options) {
   auto place = std::make_unique<MachinePlace>(shard, pool, std::move(options));
   if (auto opened = co_await place->open(); !opened) {
     co_await place->close();
     co_return std::unexpected(opened.error());
   }
-  co_return std::unique_ptr<Place>(std::move(place));
+  co_return std::unique_ptr<Machine>(std::move(place));
 }
 
 }  // namespace weir::provision

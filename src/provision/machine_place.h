@@ -16,7 +16,7 @@
 
 namespace weir::provision {
 
-class MachinePlace final : public Place {
+class MachinePlace final : public Machine {
  public:
   MachinePlace(runtime::Shard& shard, runtime::Pool& pool, MachineOptions options);
   ~MachinePlace() override;
@@ -38,6 +38,7 @@ class MachinePlace final : public Place {
   Task<Outcome<Volume>> volume(BrokerKey key) override;
   void listen(std::function<void(const BrokerEvent&)> listener) override { listener_ = std::move(listener); }
   Task<void> close() override;
+  Task<void> stop_all(milliseconds deadline) override;
 
  private:
   struct Broker {
@@ -96,6 +97,7 @@ class MachinePlace final : public Place {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // of jobs that the watcher posted
   std::unique_ptr<Watcher> watcher_;
   bool closing_ = false;
+  bool ending_ = false;  // all is being stopped: nothing is started again
   std::size_t calls_ = 0;
   runtime::Waiter* closer_ = nullptr;
 };

@@ -67,7 +67,7 @@ while :; do sleep 0.02; done
 struct World {
   runtime::Shards shards{1};
   std::unique_ptr<runtime::Pool> pool = runtime::make_pool(2);
-  std::unique_ptr<Place> place;
+  std::unique_ptr<Machine> place;
   std::vector<std::string> events;  // the shard's
   std::mutex mutex;                 // of `cleared`, which the pool writes
   std::vector<std::string> cleared;
@@ -107,9 +107,9 @@ BrokerSpec spec_of(std::int32_t id, const std::string& behave = "serves", const 
 const BrokerKey first{"demo-1234", 1};
 constexpr milliseconds long_enough{20'000};
 
-class Machine : public testing::Test {
+class OnMachine : public testing::Test {
  protected:
-  ~Machine() override {
+  ~OnMachine() override {
     for (const auto& key : left_) {
       const auto process = find_by_arguments("--config", file_of(key, "server.properties"));
       signal_process(process, SIGKILL);
@@ -156,7 +156,7 @@ class Machine : public testing::Test {
   std::vector<BrokerKey> left_;
 };
 
-TEST_F(Machine, ABrokerIsPutStartedStoppedAndRemoved) {
+TEST_F(OnMachine, ABrokerIsPutStartedStoppedAndRemoved) {
   with_place([this](World& world) -> Task<void> {
     auto& place = *world.place;
     EXPECT_FALSE(place.status(first));
@@ -199,7 +199,7 @@ TEST_F(Machine, ABrokerIsPutStartedStoppedAndRemoved) {
   });
 }
 
-TEST_F(Machine, WhatDiesIsClearedUpBehindAndStartedAgain) {
+TEST_F(OnMachine, WhatDiesIsClearedUpBehindAndStartedAgain) {
   with_place([this](World& world) -> Task<void> {
     auto& place = *world.place;
     co_await place.put(spec_of(1));
@@ -217,7 +217,7 @@ TEST_F(Machine, WhatDiesIsClearedUpBehindAndStartedAgain) {
   });
 }
 
-TEST_F(Machine, WhatFailsAtStartIsNotReadyWithItsLogAndIsTriedAgain) {
+TEST_F(OnMachine, WhatFailsAtStartIsNotReadyWithItsLogAndIsTriedAgain) {
   with_place([](World& world) -> Task<void> {
     auto& place = *world.place;
     co_await place.put(spec_of(1, "fails"));
@@ -235,7 +235,7 @@ TEST_F(Machine, WhatFailsAtStartIsNotReadyWithItsLogAndIsTriedAgain) {
   });
 }
 
-TEST_F(Machine, AStoppedBackOffDoesNotComeBack) {
+TEST_F(OnMachine, AStoppedBackOffDoesNotComeBack) {
   with_place(
       [this](World& world) -> Task<void> {
         auto& place = *world.place;
@@ -250,7 +250,7 @@ TEST_F(Machine, AStoppedBackOffDoesNotComeBack) {
       [](MachineOptions& options) { options.backoff_min = milliseconds(3'600'000); });
 }
 
-TEST_F(Machine, WhatDoesNotServeInTimeIsNotReadyAndAtLastKilled) {
+TEST_F(OnMachine, WhatDoesNotServeInTimeIsNotReadyAndAtLastKilled) {
   with_place(
       [](World& world) -> Task<void> {
         auto& place = *world.place;
@@ -265,7 +265,7 @@ TEST_F(Machine, WhatDoesNotServeInTimeIsNotReadyAndAtLastKilled) {
       [](MachineOptions& options) { options.ready_max = milliseconds(100); });
 }
 
-TEST_F(Machine, WhatDoesNotStopInTimeIsKilledAndSaid) {
+TEST_F(OnMachine, WhatDoesNotStopInTimeIsKilledAndSaid) {
   with_place([](World& world) -> Task<void> {
     auto& place = *world.place;
     co_await place.put(spec_of(1, "stubborn"));
@@ -278,7 +278,7 @@ TEST_F(Machine, WhatDoesNotStopInTimeIsKilledAndSaid) {
   });
 }
 
-TEST_F(Machine, APutIsTakenUpByARestart) {
+TEST_F(OnMachine, APutIsTakenUpByARestart) {
   with_place([this](World& world) -> Task<void> {
     auto& place = *world.place;
     co_await place.put(spec_of(1));
@@ -294,7 +294,7 @@ TEST_F(Machine, APutIsTakenUpByARestart) {
   });
 }
 
-TEST_F(Machine, WhatIsThePlacesIsRefusedInASpec) {
+TEST_F(OnMachine, WhatIsThePlacesIsRefusedInASpec) {
   with_place([](World& world) -> Task<void> {
     auto& place = *world.place;
     auto named = spec_of(1);
@@ -312,7 +312,7 @@ TEST_F(Machine, WhatIsThePlacesIsRefusedInASpec) {
   });
 }
 
-TEST_F(Machine, LostDataIsSeenAndTheBrokerComesBackWithout) {
+TEST_F(OnMachine, LostDataIsSeenAndTheBrokerComesBackWithout) {
   with_place([this](World& world) -> Task<void> {
     auto& place = *world.place;
     co_await place.put(spec_of(1));
@@ -332,7 +332,7 @@ TEST_F(Machine, LostDataIsSeenAndTheBrokerComesBackWithout) {
   });
 }
 
-TEST_F(Machine, RemovedWithoutItsDataIsPutAside) {
+TEST_F(OnMachine, RemovedWithoutItsDataIsPutAside) {
   with_place([this](World& world) -> Task<void> {
     auto& place = *world.place;
     co_await place.put(spec_of(1));
@@ -347,7 +347,7 @@ TEST_F(Machine, RemovedWithoutItsDataIsPutAside) {
   });
 }
 
-TEST_F(Machine, BrokersOutliveThePlaceAndTheNextFindsThem) {
+TEST_F(OnMachine, BrokersOutliveThePlaceAndTheNextFindsThem) {
   std::int32_t pid = 0;
   with_place([&](World& world) -> Task<void> {
     co_await world.place->put(spec_of(1));
@@ -376,7 +376,23 @@ TEST_F(Machine, BrokersOutliveThePlaceAndTheNextFindsThem) {
   });
 }
 
-TEST_F(Machine, WhatEndedWhileNobodyLookedIsStartedAgain) {
+TEST_F(OnMachine, WhatIsStoppedAtTheEndOfAllComesBackWithTheNext) {
+  with_place([&](World& world) -> Task<void> {
+    co_await world.place->put(spec_of(1));
+    co_await world.place->put(spec_of(2, "stubborn"));
+    co_await world.place->start(first, long_enough);
+    co_await world.place->stop_all(long_enough);
+    EXPECT_EQ(world.place->status(first)->pid, 0);
+  });
+  EXPECT_EQ(starts(), "start one\nwith-all\n");
+  with_place([&](World& world) -> Task<void> {
+    co_await until(world, [](const BrokerStatus& s) { return s.state == BrokerState::running; });
+    EXPECT_EQ(world.place->status(BrokerKey{"demo-1234", 2})->state, BrokerState::stopped);
+    EXPECT_TRUE(co_await world.place->stop(first, {}));
+  });
+}
+
+TEST_F(OnMachine, WhatEndedWhileNobodyLookedIsStartedAgain) {
   std::int32_t pid = 0;
   with_place([&](World& world) -> Task<void> {
     co_await world.place->put(spec_of(1));
@@ -397,7 +413,7 @@ TEST_F(Machine, WhatEndedWhileNobodyLookedIsStartedAgain) {
 }
 
 // The control plane itself is killed: its process is a child of the test's.
-TEST_F(Machine, AKilledMakerTakesNoBrokerWithIt) {
+TEST_F(OnMachine, AKilledMakerTakesNoBrokerWithIt) {
   options_of(folder_, nullptr);  // the program is there before the fork
   const auto maker = fork();
   if (maker == 0) {
@@ -424,7 +440,7 @@ TEST_F(Machine, AKilledMakerTakesNoBrokerWithIt) {
   EXPECT_EQ(starts(), "start one\ngraceful\n");
 }
 
-TEST_F(Machine, BlocksWhosePortsAreTakenAreLeftOut) {
+TEST_F(OnMachine, BlocksWhosePortsAreTakenAreLeftOut) {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in at{};
   at.sin_family = AF_INET;
@@ -445,7 +461,7 @@ TEST_F(Machine, BlocksWhosePortsAreTakenAreLeftOut) {
   close(fd);
 }
 
-TEST_F(Machine, CallsThatAreUnderWayEndAtClose) {
+TEST_F(OnMachine, CallsThatAreUnderWayEndAtClose) {
   with_place([this](World& world) -> Task<void> {
     co_await world.place->put(spec_of(1, "silent"));
     runtime::Scope scope(world.shards[0]);
