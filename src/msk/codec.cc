@@ -36,7 +36,6 @@ void fields(V& v, ClusterSpec& s) {
   v("inCluster", s.in_cluster);
   v("mutualTls", s.mutual_tls);
   v("unauthenticated", s.unauthenticated);
-  v("kmsKey", s.kms_key);
   v("monitoring", s.monitoring);
   v("jmxExporter", s.jmx_exporter);
   v("nodeExporter", s.node_exporter);

@@ -63,7 +63,7 @@ Task<Stored<std::map<std::int32_t, std::int64_t>>> registered_brokers(KafkaView 
     if (!id) continue;
     auto stat = co_await view.zk->exists(folder + "/" + name);
     if (!stat) co_return failed(stat.error());
-    if (*stat) out.id->value, (*stat)->czxid);
+    if (*stat) out.emplace(id->value, (*stat)->czxid);
   }
   co_return out;
 }
@@ -274,7 +274,7 @@ Task<Stored<std::map<std::int32_t, std::optional<std::string>>>> racks(KafkaView
     const auto path = folder + "/" + name;
     auto data = co_await view.zk->get(path);
     if (!data) continue;
-    if (auto broker = layout::decode_broker(path, data->data)) out.id->value, broker->rack);
+    if (auto broker = layout::decode_broker(path, data->data)) out.emplace(id->value, broker->rack);
   }
   co_return out;
 }

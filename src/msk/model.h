@@ -50,7 +50,6 @@ struct ClusterSpec {
   bool in_cluster = true;              // encryption between brokers
   bool mutual_tls = false;             // clientAuthentication.tls.enabled
   bool unauthenticated = true;         // clientAuthentication.unauthenticated.enabled
-  std::string kms_key;                 // kept and shown
   std::string monitoring = "DEFAULT";  // enhancedMonitoring
   bool jmx_exporter = false;
   bool node_exporter = false;

@@ -181,6 +181,10 @@ std::vector<Step> plan_update(const Operation& operation, const Cluster& cluster
   } else {
     steps.push_back(step_of(StepKind::put));
   }
+  if (operation.to.rebalancing == "ACTIVE" && operation.from.rebalancing != "ACTIVE") {
+    steps.push_back(step_of(StepKind::spread));
+    steps.push_back(step_of(StepKind::settled));
+  }
   steps.push_back(step_of(StepKind::record));
   return steps;
 }

@@ -1,0 +1,319 @@
+// CreateCluster, CreateClusterV2, DescribeCluster, DescribeClusterV2, ListClusters, ListClustersV2, DeleteCluster,
+// GetBootstrapBrokers, ListNodes.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <set>
+#include <utility>
+
+#include "msk/api/api.h"
+#include "msk/kafka.h"
+#include "provision/instance_type.h"
+
+namespace weir::msk::api {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::int32_t brokers_max = 15;
+
+// "us-east-1" is "use1" in the ids of zones, "ap-southeast-2" is "apse2".
+std::string zone_id(std::string_view region, std::size_t number) {
+  const auto first = region.find('-');
+  const auto last = region.rfind('-');
+  if (first == std::string_view::npos || first == last) return fmt::format("{}-az{}", region, number);
+  const auto wind = region.substr(first + 1, last - first - 1);
+  std::string letters(1, wind.front());
+  for (const std::string_view second : {"east", "west"}) {
+    if (wind.size() > second.size() && wind.ends_with(second)) letters += second.front();
+  }
+  return fmt::format("{}{}{}-az{}", region.substr(0, first), letters, region.substr(last + 1), number);
+}
+
+void read_nodes(Params& params, const Context& context, Cluster& cluster) {
+  auto& spec = cluster.spec;
+  auto group = params.object("brokerNodeGroupInfo", true);
+  const auto count = params.number("numberOfBrokerNodes", {.min = 1, .max = brokers_max, .required = true});
+  if (!group) return;
+  group->one_of("brokerAZDistribution", {"DEFAULT"});
+  const auto subnets = group->texts("clientSubnets", {.required = true}, {.min = 1, .max = 256});
+  const auto type = group->text("instanceType", {.min = 5, .max = 32, .required = true});
+  if (const auto groups = group->texts("securityGroups", {.max = 16}, {.min = 1, .max = 256}))
+    cluster.security_groups = *groups;
+  const auto zones = group->texts("zoneIds", {.max = 3}, {.min = 1, .max = 64});
+  if (auto storage = group->object("storageInfo")) {
+    if (auto ebs = storage->object("ebsStorageInfo")) {
+      spec.volume_gib = static_cast<std::int32_t>(ebs->number("volumeSize", {.min = 1, .max = 16384}).value_or(0));
+      read_throughput(*ebs, spec);
+    }
+  }
+  read_connectivity(*group, spec, true);
+  if (params.fault()) return;
+
+  const std::set<std::string> distinct(subnets->begin(), subnets->end());
+  if (distinct.size() != subnets->size() || distinct.size() < 2 || distinct.size() > 3) {
+    return params.wrong("clientSubnets",
+                        fmt::format("Invalid value for parameter clientSubnets: {} distinct subnets. Specify "
+                                    "two or three, each in another Availability Zone.",
+                                    distinct.size()));
+  }
+  cluster.subnets = *subnets;
+  if (zones && !zones->empty() && zones->size() != subnets->size()) {
+    return params.wrong(
+        "zoneIds",
+        "The number of Availability Zones in the BrokerAZDistribution parameter must be equal to the number "
+        "of client subnets.");
+  }
+  for (std::size_t i = 0; i < subnets->size(); ++i) {
+    cluster.zones.push_back(zones && !zones->empty() ? (*zones)[i] : zone_id(context.options.realm.region, i + 1));
+  }
+  if (*count % static_cast<std::int64_t>(subnets->size()) != 0) {
+    return params.wrong(
+        "numberOfBrokerNodes",
+        fmt::format("Invalid value for parameter numberOfBrokerNodes: {}. The number of broker nodes must be "
+                    "a multiple of the number of Availability Zones, which is {}.",
+                    *count, subnets->size()));
+  }
+  spec.brokers = static_cast<std::int32_t>(*count);
+  if (type->starts_with("express.")) return params.wrong("instanceType", "Express brokers are not supported yet.");
+  if (!provision::find_instance_type(*type)) {
+    std::vector<std::string_view> names;
+    for (const auto& known : provision::instance_types()) names.push_back(known.name);
+    return params.wrong("instanceType", fmt::format("Unsupported InstanceType [{}]. Valid values: [{}]", *type,
+                                                    fmt::join(names, ", ")));
+  }
+  spec.instance_type = *type;
+}
+
+void read_version(Params& params, ClusterSpec& spec) {
+  const auto version = params.text("kafkaVersion", {.min = 1, .max = 128, .required = true});
+  if (!version) return;
+  if (find_kafka_version(*version) == nullptr) {
+    std::vector<std::string_view> names;
+    for (const auto& known : kafka_versions()) names.push_back(known.name);
+    return params.wrong("kafkaVersion", fmt::format("Unsupported KafkaVersion [{}]. Valid values: [{}]", *version,
+                                                    fmt::join(names, ", ")));
+  }
+  spec.kafka_version = *version;
+}
+
+// `params` is the request of v1, or what is "provisioned" of v2.
+Task<Answer<Cluster>> create(Context& context, Params params, std::string cluster_name, Tags tags) {
+  Cluster cluster;
+  auto& spec = cluster.spec;
+  read_version(params, spec);
+  read_nodes(params, context, cluster);
+  read_encryption(params, spec);
+  read_authentication(params, spec);
+  read_monitoring(params, spec);
+  read_logging(params, spec);
+  read_storage_mode(params, spec);
+  read_rebalancing(params, spec, false);
+  auto configured = co_await read_configuration(context, params, spec, false);
+  check_spec(params, context, spec, cluster.zones.size());
+  if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
+  if (!configured) co_return std::unexpected(configured.error());
+
+  cluster.id = new_id(context.random);
+  cluster.name = std::move(cluster_name);
+  cluster.tags = std::move(tags);
+  cluster.arn = arn_text(context.options.realm, cluster_kind, cluster.name, cluster.id);
+  cluster.created = context.now();
+  cluster.current_version = new_version(context.random);
+  for (std::int32_t id = 1; id <= spec.brokers; ++id) cluster.members.emplace(id, cluster.created);
+  auto operation = new_operation(context, cluster, "CREATE_CLUSTER", spec);
+  operation.steps = plan(operation, cluster);
+  cluster.active_operation = operation.id;
+  auto made = co_await context.store.create_cluster(cluster, std::move(operation));
+  if (!made) {
+    auto fault = fault_of(made.error(), "cluster");
+    if (fault.type == FaultType::conflict) fault.invalid_parameter = "clusterName";
+    co_return std::unexpected(fault);
+  }
+  context.driver.kick();
+  co_return cluster;
+}
+
+constexpr TextRule cluster_name_rule{.min = 1, .max = 64, .required = true, .name_pattern = true};
+
+Object created(const Cluster& cluster) {
+  Object out;
+  out["clusterArn"] = text(cluster.arn);
+  out["clusterName"] = text(cluster.name);
+  out["state"] = text(name(cluster.state));
+  return out;
+}
+
+Task<Answer<std::vector<Cluster>>> filtered(Context& context, const aws::Request& request) {
+  auto all = co_await context.store.clusters();
+  if (!all) co_return failed(all.error(), "cluster");
+  const auto prefix = request.parameter("clusterNameFilter");
+  std::erase_if(*all, [&](const Cluster& c) { return !c.name.starts_with(prefix); });
+  co_return std::move(*all);
+}
+
+Answer<Object> listed(const Context& context, const aws::Request& request, const std::vector<Cluster>& clusters,
+                      Object (*view)(const Context&, const Cluster&)) {
+  auto page = page_of(request.parameter("maxResults"), request.parameter("nextToken"), clusters.size());
+  if (!page) return std::unexpected(page.error());
+  json::array list;
+  for (auto i = page->begin; i < page->end; ++i) list.push_back(view(context, clusters[i]));
+  Object out;
+  out["clusterInfoList"] = std::move(list);
+  if (!page->next.empty()) out["nextToken"] = text(page->next);
+  return out;
+}
+
+}  // namespace
+
+Task<Answer<Object>> create_cluster(Context& context, const aws::Request& request) {
+  Params params(*request.body);
+  const auto cluster_name = params.text("clusterName", cluster_name_rule);
+  const auto tags = params.tags("tags");
+  if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
+  auto cluster = co_await create(context, params, *cluster_name, tags.value_or(Tags{}));
+  if (!cluster) co_return std::unexpected(cluster.error());
+  co_return created(*cluster);
+}
+
+Task<Answer<Object>> create_cluster_v2(Context& context, const aws::Request& request) {
+  Params params(*request.body);
+  const auto cluster_name = params.text("clusterName", cluster_name_rule);
+  const auto tags = params.tags("tags");
+  if (params.has("serverless")) params.wrong("serverless", "Serverless clusters are not supported yet.");
+  auto provisioned = params.object("provisioned", true);
+  if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
+  auto cluster = co_await create(context, *provisioned, *cluster_name, tags.value_or(Tags{}));
+  if (!cluster) co_return std::unexpected(cluster.error());
+  auto out = created(*cluster);
+  out["clusterType"] = "PROVISIONED";
+  co_return out;
+}
+
+Task<Answer<Object>> describe_cluster(Context& context, const aws::Request& request) {
+  auto cluster = co_await labelled_cluster(context, request);
+  if (!cluster) co_return std::unexpected(cluster.error());
+  Object out;
+  out["clusterInfo"] = cluster_info(context, cluster->value);
+  co_return out;
+}
+
+Task<Answer<Object>> describe_cluster_v2(Context& context, const aws::Request& request) {
+  auto cluster = co_await labelled_cluster(context, request);
+  if (!cluster) co_return std::unexpected(cluster.error());
+  Object out;
+  out["clusterInfo"] = cluster_info_v2(context, cluster->value);
+  co_return out;
+}
+
+Task<Answer<Object>> list_clusters(Context& context, const aws::Request& request) {
+  auto clusters = co_await filtered(context, request);
+  if (!clusters) co_return std::unexpected(clusters.error());
+  co_return listed(context, request, *clusters, cluster_info);
+}
+
+Task<Answer<Object>> list_clusters_v2(Context& context, const aws::Request& request) {
+  const auto type = request.parameter("clusterTypeFilter");
+  if (!type.empty() && type != "PROVISIONED" && type != "SERVERLESS") {
+    co_return bad_request("clusterTypeFilter",
+                          fmt::format("Invalid value for parameter clusterTypeFilter: '{}'. Valid values: "
+                                      "[PROVISIONED, SERVERLESS]",
+                                      type.substr(0, 80)));
+  }
+  auto clusters = co_await filtered(context, request);
+  if (!clusters) co_return std::unexpected(clusters.error());
+  if (type == "SERVERLESS") clusters->clear();
+  co_return listed(context, request, *clusters, cluster_info_v2);
+}
+
+Task<Answer<Object>> delete_cluster(Context& context, const aws::Request& request) {
+  auto cluster = co_await labelled_cluster(context, request);
+  if (!cluster) co_return std::unexpected(cluster.error());
+  auto& c = cluster->value;
+  Object out;
+  out["clusterArn"] = text(c.arn);
+  out["state"] = text(name(ClusterState::deleting));
+  if (c.state == ClusterState::deleting) co_return out;
+  const auto version = request.parameter("currentVersion");
+  if (!version.empty() && version != c.current_version) {
+    co_return bad_request("currentVersion",
+                          "The version of the cluster isn't current. Check the current version and try again.");
+  }
+  if (!c.active_operation.empty()) {
+    co_return bad_request(
+        "clusterArn",
+        fmt::format("The cluster is in the {} state. It can be deleted when this is over.", name(c.state)));
+  }
+  auto operation = new_operation(context, c, "DELETE_CLUSTER", c.spec);
+  auto begun = co_await begin_operation(context, std::move(*cluster), std::move(operation), ClusterState::deleting);
+  if (!begun) co_return std::unexpected(begun.error());
+  co_return out;
+}
+
+Task<Answer<Object>> get_bootstrap_brokers(Context& context, const aws::Request& request) {
+  auto cluster = co_await labelled_cluster(context, request);
+  if (!cluster) co_return std::unexpected(cluster.error());
+  const auto& c = cluster->value;
+  if (c.state == ClusterState::creating || c.state == ClusterState::deleting || c.state == ClusterState::failed) {
+    co_return refuse(FaultType::conflict,
+                     fmt::format("The cluster is in the {} state: it has no brokers to connect to.", name(c.state)),
+                     "clusterArn");
+  }
+  // One of each zone.
+  std::string plain;
+  std::string tls;
+  std::size_t taken = 0;
+  for (const auto& [id, added] : c.members) {
+    if (taken++ == c.zones.size()) break;
+    const auto address = context.place.address_of(c.block, id);
+    plain += fmt::format("{}{}:{}", plain.empty() ? "" : ",", address, plaintext_port);
+    tls += fmt::format("{}{}:{}", tls.empty() ? "" : ",", address, tls_port);
+  }
+  Object out;
+  if (c.spec.client_broker != ClientBroker::tls) out["bootstrapBrokerString"] = text(plain);
+  if (c.spec.client_broker != ClientBroker::plaintext) out["bootstrapBrokerStringTls"] = text(tls);
+  co_return out;
+}
+
+Task<Answer<Object>> list_nodes(Context& context, const aws::Request& request) {
+  auto cluster = co_await labelled_cluster(context, request);
+  if (!cluster) co_return std::unexpected(cluster.error());
+  const auto& c = cluster->value;
+  auto page = page_of(request.parameter("maxResults"), request.parameter("nextToken"), c.members.size());
+  if (!page) co_return std::unexpected(page.error());
+  json::array list;
+  std::size_t at = 0;
+  for (const auto& [id, added] : c.members) {
+    const auto here = at++;
+    if (here < page->begin || here >= page->end) continue;
+    Object broker;
+    broker["brokerId"] = static_cast<double>(id);
+    broker["clientSubnet"] = text(c.subnets[c.zone_index(id)]);
+    if (!c.block.empty()) {
+      const auto address = context.place.address_of(c.block, id);
+      broker["clientVpcIpAddress"] = text(address);
+      broker["endpoints"] = json::array{text(address)};
+    }
+    Object software;
+    software["kafkaVersion"] = text(c.spec.kafka_version);
+    if (!c.spec.configuration_arn.empty()) {
+      software["configurationArn"] = text(c.spec.configuration_arn);
+      software["configurationRevision"] = c.spec.configuration_revision;
+    }
+    broker["currentBrokerSoftwareInfo"] = std::move(software);
+    Object node;
+    node["addedToClusterTime"] = text(iso8601(added));
+    node["brokerNodeInfo"] = std::move(broker);
+    node["instanceType"] = text(c.spec.instance_type);
+    node["nodeARN"] = text(arn_text(context.options.realm, broker_kind, c.name, c.id, fmt::format("b-{}", id)));
+    node["nodeType"] = "BROKER";
+    list.push_back(std::move(node));
+  }
+  Object out;
+  out["nodeInfoList"] = std::move(list);
+  if (!page->next.empty()) out["nextToken"] = text(page->next);
+  co_return out;
+}
+
+}  // namespace weir::msk::api

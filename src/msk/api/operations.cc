@@ -1,0 +1,67 @@
+// DescribeClusterOperation, DescribeClusterOperationV2, ListClusterOperations, ListClusterOperationsV2.
+#include <boost/json.hpp>
+#include <utility>
+
+#include "msk/api/api.h"
+
+namespace weir::msk::api {
+namespace {
+
+namespace json = boost::json;
+
+Task<Answer<Operation>> labelled_operation(Context& context, const aws::Request& request) {
+  const auto arn = parse_arn(context.options.realm, request.label("clusterOperationArn"));
+  if (!arn || arn->kind != operation_kind || arn->rest.empty()) {
+    if (request.label("clusterOperationArn").starts_with("arn:")) {
+      co_return refuse(FaultType::not_found, "The requested cluster operation does not exist.", "clusterOperationArn");
+    }
+    co_return bad_request("clusterOperationArn",
+                          "Invalid value for parameter clusterOperationArn: it is not the ARN of a cluster operation.");
+  }
+  auto operation = co_await context.store.operation(arn->id, arn->rest);
+  if (!operation) co_return failed(operation.error(), "cluster operation");
+  co_return std::move(operation->value);
+}
+
+Task<Answer<Object>> list(Context& context, const aws::Request& request, Object (*view)(const Operation&)) {
+  auto cluster = co_await labelled_cluster(context, request);
+  if (!cluster) co_return std::unexpected(cluster.error());
+  auto all = co_await context.store.operations(cluster->value.id);
+  if (!all) co_return failed(all.error(), "cluster");
+  auto page = page_of(request.parameter("maxResults"), request.parameter("nextToken"), all->size());
+  if (!page) co_return std::unexpected(page.error());
+  json::array entries;
+  for (auto i = page->begin; i < page->end; ++i) entries.push_back(view((*all)[i]));
+  Object out;
+  out["clusterOperationInfoList"] = std::move(entries);
+  if (!page->next.empty()) out["nextToken"] = text(page->next);
+  co_return out;
+}
+
+}  // namespace
+
+Task<Answer<Object>> describe_cluster_operation(Context& context, const aws::Request& request) {
+  auto operation = co_await labelled_operation(context, request);
+  if (!operation) co_return std::unexpected(operation.error());
+  Object out;
+  out["clusterOperationInfo"] = operation_info(*operation);
+  co_return out;
+}
+
+Task<Answer<Object>> describe_cluster_operation_v2(Context& context, const aws::Request& request) {
+  auto operation = co_await labelled_operation(context, request);
+  if (!operation) co_return std::unexpected(operation.error());
+  Object out;
+  out["clusterOperationInfo"] = operation_info_v2(*operation);
+  co_return out;
+}
+
+Task<Answer<Object>> list_cluster_operations(Context& context, const aws::Request& request) {
+  return list(context, request, operation_info);
+}
+
+Task<Answer<Object>> list_cluster_operations_v2(Context& context, const aws::Request& request) {
+  return list(context, request, operation_summary_v2);
+}
+
+}  // namespace weir::msk::api

@@ -1,0 +1,371 @@
+// What changes a cluster: each is an operation that the driver carries out (workflow.h says in which steps).
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <utility>
+
+#include "msk/api/api.h"
+#include "msk/kafka.h"
+#include "provision/instance_type.h"
+
+namespace weir::msk::api {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::int32_t brokers_max = 15;
+constexpr std::int64_t volume_max = 16384;
+constexpr std::int64_t volume_step_min = 10;
+
+// The cluster of a request that wants to change it, when it may be changed.
+Task<Answer<Versioned<Cluster>>> changeable(Context& context, const aws::Request& request, Params& params) {
+  const auto version = params.text("currentVersion", {.min = 1, .required = true});
+  if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
+  auto cluster = co_await labelled_cluster(context, request);
+  if (!cluster) co_return cluster;
+  if (auto may = may_change(context, cluster->value, *version); !may) co_return std::unexpected(may.error());
+  co_return cluster;
+}
+
+struct Update {
+  std::string_view type;
+  ClusterSpec to;
+  Object source;
+  Object target;
+};
+
+Task<Answer<Object>> begin(Context& context, Versioned<Cluster> cluster, Update update) {
+  auto operation = new_operation(context, cluster.value, update.type, std::move(update.to));
+  operation.source_info = json::serialize(update.source);
+  operation.target_info = json::serialize(update.target);
+  return begin_operation(context, std::move(cluster), std::move(operation));
+}
+
+Object configuration_of(const ClusterSpec& spec) {
+  return {{"arn", text(spec.configuration_arn)}, {"revision", spec.configuration_revision}};
+}
+
+Object transit_of(const ClusterSpec& spec) {
+  Object transit{{"clientBroker", text(name(spec.client_broker))}, {"inCluster", spec.in_cluster}};
+  return {{"encryptionInTransit", std::move(transit)}};
+}
+
+json::array volumes_of(const ClusterSpec& spec) {
+  return {Object{{"kafkaBrokerNodeId", "All"}, {"volumeSizeGB", spec.volume_gib}}};
+}
+
+}  // namespace
+
+Task<Answer<Object>> update_cluster_configuration(Context& context, const aws::Request& request) {
+  Params params(*request.body);
+  auto cluster = co_await changeable(context, request, params);
+  if (!cluster) co_return std::unexpected(cluster.error());
+  Update update;
+  update.type = "UPDATE_CLUSTER_CONFIGURATION";
+  update.to = cluster->value.spec;
+  auto read = co_await read_configuration(context, params, update.to, true);
+  check_spec(params, context, update.to, cluster->value.zones.size());
+  if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
+  if (!read) co_return std::unexpected(read.error());
+  if (!cluster->value.spec.configuration_arn.empty()) {
+    update.source["configurationInfo"] = configuration_of(cluster->value.spec);
+  }
+  update.target["configurationInfo"] = configuration_of(update.to);
+  co_return co_await begin(context, std::move(*cluster), std::move(update));
+}
+
+Task<Answer<Object>> update_cluster_kafka_version(Context& context, const aws::Request& request) {
+  Params params(*request.body);
+  const auto target = params.text("targetKafkaVersion", {.min = 1, .max = 128, .required = true});
+  auto cluster = co_await changeable(context, request, params);
+  if (!cluster) co_return std::unexpected(cluster.error());
+  const auto& from = cluster->value.spec;
+  auto allowed = later_versions(from.kafka_version);
+  if (!from.previous_version.empty()) allowed.push_back(from.previous_version);
+  if (std::ranges::find(allowed, *target) == allowed.end()) {
+    co_return bad_request("targetKafkaVersion", fmt::format("Unsupported KafkaVersion [{}]. Valid values: [{}]",
+                                                            *target, fmt::join(allowed, ", ")));
+  }
+  Update update;
+  update.type = "UPDATE_CLUSTER_KAFKA_VERSION";
+  update.to = from;
+  update.to.kafka_version = *target;
+  // The level that was left may be gone back to, once.
+  update.to.previous_version = *target == from.previous_version ? "" : from.kafka_version;
+  auto read = co_await read_configuration(context, params, update.to, false);
+  check_spec(params, context, update.to, cluster->value.zones.size());
+  if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
+  if (!read) co_return std::unexpected(read.error());
+  update.source["kafkaVersion"] = text(from.kafka_version);
+  update.target["kafkaVersion"] = text(*target);
+  if (update.to.configuration_arn != from.configuration_arn ||
+      update.to.configuration_revision != from.configuration_revision) {
+    if (!from.configuration_arn.empty()) update.source["configurationInfo"] = configuration_of(from);
+    update.target["configurationInfo"] = configuration_of(update.to);
+  }
+  co_return co_await begin(context, std::move(*cluster), std::move(update));
+}
+
+Task<Answer<Object>> update_broker_count(Context& context, const aws::Request& request) {
+  constexpr std::string_view parameter = "targetNumberOfBrokerNodes";
+  Params params(*request.body);
+  const auto target = params.number(parameter, {.min = 1, .max = brokers_max, .required = true});
+  auto cluster = co_await changeable(context, request, params);
+  if (!cluster) co_return std::unexpected(cluster.error());
+  auto& c = cluster->value;
+  const auto zones = static_cast<std::int64_t>(c.zones.size());
+  const auto now = static_cast<std::int64_t>(c.members.size());
+  if (*target % zones != 0) {
+    params.wrong(parameter,
+                 fmt::format("Invalid value for parameter {}: {}. The number of broker nodes must be a multiple of "
+                             "the number of Availability Zones, which is {}.",
+                             parameter, *target, zones));
+  } else if (*target == now) {
+    params.wrong(parameter, fmt::format("The cluster has {} brokers already.", now));
+  } else if (*target < now) {
+    auto facts = co_await partition_facts(kafka_of(context, c));
+    if (!facts) co_return failed(facts.error(), "cluster");
+    for (const auto& p : facts->partitions) {
+      if (static_cast<std::int64_t>(p.replicas.size()) <= *target) continue;
+      params.wrong(parameter,
+                   fmt::format("Topic {} has a replication factor of {}: the cluster cannot have {} brokers.", p.topic,
+                               p.replicas.size(), *target));
+    }
+  }
+  if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
+
+  auto to = c.spec;
+  to.brokers = static_cast<std::int32_t>(*target);
+  auto operation =
+      new_operation(context, c, *target > now ? "INCREASE_BROKER_COUNT" : "DECREASE_BROKER_COUNT", std::move(to));
+  // New ones behind the last id, and those with the highest ids go: each zone keeps as many as the others.
+  auto next = c.members.rbegin()->first;
+  for (auto count = now; count < *target; ++count) operation.created_brokers.push_back(++next);
+  auto last = c.members.rbegin();
+  for (auto count = now; count > *target; --count, ++last) operation.deleted_brokers.push_back(last->first);
+  operation.leave_empty = c.spec.rebalancing == "PAUSED";
+  operation.source_info = json::serialize(Object{{"numberOfBrokerNodes", now}});
+  operation.target_info = json::serialize(Object{{"numberOfBrokerNodes", *target}});
+  co_return co_await begin_operation(context, std::move(*cluster), std::move(operation));
+}
+
+Task<Answer<Object>> update_broker_storage(Context& context, const aws::Request& request) {
+  Params params(*request.body);
+  auto infos = params.objects("targetBrokerEBSVolumeInfo", {.min = 1, .max = 1, .required = true});
+  std::optional<std::int64_t> size;
+  std::optional<std::string> node;
+  for (auto& info : infos) {
+    node = info.text("kafkaBrokerNodeId", {.min = 1, .required = true});
+    size = info.number("volumeSizeGB", {.min = 1, .max = volume_max});
+  }
+  if (node && *node != "All") {
+    params.wrong("kafkaBrokerNodeId",
+                 fmt::format("Invalid value for parameter kafkaBrokerNodeId: '{}'. All brokers have the same "
+                             "storage: it must be All.",
+                             node->substr(0, 40)));
+  }
+  auto cluster = co_await changeable(context, request, params);
+  if (!cluster) co_return std::unexpected(cluster.error());
+  const auto& from = cluster->value.spec;
+  Update update;
+  update.type = "INCREASE_BROKER_STORAGE";
+  update.to = from;
+  for (auto& info : infos) read_throughput(info, update.to);
+  if (!size && update.to.provisioned_throughput == from.provisioned_throughput) {
+    params.wrong("targetBrokerEBSVolumeInfo",
+                 "The request does not include any updates to the EBS volumes of the cluster. Verify the request, then "
+                 "try again.");
+  }
+  if (size && *size == from.volume_gib && update.to.provisioned_throughput == from.provisioned_throughput) {
+    params.wrong("volumeSizeGB",
+                 "The request does not include any updates to the EBS volumes of the cluster. Verify the request, then "
+                 "try again.");
+  }
+  if (size && *size != from.volume_gib && *size < from.volume_gib + volume_step_min) {
+    params.wrong("volumeSizeGB", "To update storage, you must increase it by at least 10 GiB.");
+  }
+  if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
+  if (size) update.to.volume_gib = static_cast<std::int32_t>(*size);
+  update.source["brokerEBSVolumeInfo"] = volumes_of(from);
+  update.target["brokerEBSVolumeInfo"] = volumes_of(update.to);
+  co_return co_await begin(context, std::move(*cluster), std::move(update));
+}
+
+Task<Answer<Object>> update_storage(Context& context, const aws::Request& request) {
+  Params params(*request.body);
+  const auto size = params.number("volumeSizeGB", {.min = 1, .max = volume_max});
+  auto cluster = co_await changeable(context, request, params);
+  if (!cluster) co_return std::unexpected(cluster.error());
+  const auto& from = cluster->value.spec;
+  Update update;
+  update.type = "UPDATE_STORAGE";
+  update.to = from;
+  read_storage_mode(params, update.to);
+  if (size && *size != from.volume_gib) {
+    if (*size < from.volume_gib + volume_step_min) {
+      params.wrong("volumeSizeGB", "To update storage, you must increase it by at least 10 GiB.");
+    }
+    update.to.volume_gib = static_cast<std::int32_t>(*size);
+  }
+  read_throughput(params, update.to);
+  if (update.to == from) {
+    params.wrong("volumeSizeGB",
+                 "The request does not include any updates to the EBS volumes of the cluster. Verify the request, then "
+                 "try again.");
+  }
+  if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
+  update.source = {{"brokerEBSVolumeInfo", volumes_of(from)}, {"storageMode", text(from.storage_mode)}};
+  update.target = {{"brokerEBSVolumeInfo", volumes_of(update.to)}, {"storageMode", text(update.to.storage_mode)}};
+  co_return co_await begin(context, std::move(*cluster), std::move(update));
+}
+
+Task<Answer<Object>> update_broker_type(Context& context, const aws::Request& request) {
+  Params params(*request.body);
+  const auto type = params.text("targetInstanceType", {.min = 5, .max = 32, .required = true});
+  if (type && !provision::find_instance_type(*type)) {
+    std::vector<std::string_view> names;
+    for (const auto& known : provision::instance_types()) names.push_back(known.name);
+    params.wrong("targetInstanceType",
+                 fmt::format("Unsupported InstanceType [{}]. Valid values: [{}]", *type, fmt::join(names, ", ")));
+  }
+  auto cluster = co_await changeable(context, request, params);
+  if (!cluster) co_return std::unexpected(cluster.error());
+  const auto& from = cluster->value.spec;
+  if (*type == from.instance_type) {
+    co_return bad_request("targetInstanceType", fmt::format("The brokers are of the type {} already.", *type));
+  }
+  Update update;
+  update.type = "UPDATE_BROKER_TYPE";
+  update.to = from;
+  update.to.instance_type = *type;
+  update.source["instanceType"] = text(from.instance_type);
+  update.target["instanceType"] = text(*type);
+  co_return co_await begin(context, std::move(*cluster), std::move(update));
+}
+
+Task<Answer<Object>> update_connectivity(Context& context, const aws::Request& request) {
+  Params params(*request.body);
+  auto cluster = co_await changeable(context, request, params);
+  if (!cluster) co_return std::unexpected(cluster.error());
+  const auto& from = cluster->value.spec;
+  Update update;
+  update.type = "UPDATE_CONNECTIVITY";
+  update.to = from;
+  read_connectivity(params, update.to, false);
+  if (auto access = params.object("zookeeperAccess")) {
+    if (access->flag("enabled") == false) {
+      params.wrong("enabled",
+                   "Access of clients to ZooKeeper cannot be turned off here: brokers and tools use the same address.");
+    }
+    update.to.zookeeper_access = params.json("zookeeperAccess");
+  }
+  if (!params.has("connectivityInfo") && !params.has("zookeeperAccess")) {
+    params.wrong("connectivityInfo", "The request does not include any updates to the connectivity of the cluster.");
+  }
+  if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
+  if (!from.connectivity_info.empty()) update.source["connectivityInfo"] = json_of(from.connectivity_info);
+  if (!update.to.connectivity_info.empty()) update.target["connectivityInfo"] = json_of(update.to.connectivity_info);
+  if (!update.to.zookeeper_access.empty()) update.target["zookeeperAccess"] = json_of(update.to.zookeeper_access);
+  co_return co_await begin(context, std::move(*cluster), std::move(update));
+}
+
+Task<Answer<Object>> update_monitoring(Context& context, const aws::Request& request) {
+  Params params(*request.body);
+  auto cluster = co_await changeable(context, request, params);
+  if (!cluster) co_return std::unexpected(cluster.error());
+  const auto& from = cluster->value.spec;
+  Update update;
+  update.type = "UPDATE_MONITORING";
+  update.to = from;
+  read_monitoring(params, update.to);
+  read_logging(params, update.to);
+  if (!params.has("enhancedMonitoring") && !params.has("openMonitoring") && !params.has("loggingInfo")) {
+    params.wrong("enhancedMonitoring", "The request does not include any updates to the monitoring of the cluster.");
+  }
+  if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
+  const auto show = [](Object& out, const ClusterSpec& spec) {
+    out["enhancedMonitoring"] = text(spec.monitoring);
+    Object prometheus;
+    prometheus["jmxExporter"] = Object{{"enabledInBroker", spec.jmx_exporter}};
+    prometheus["nodeExporter"] = Object{{"enabledInBroker", spec.node_exporter}};
+    out["openMonitoring"] = Object{{"prometheus", std::move(prometheus)}};
+    if (!spec.logging_info.empty()) out["loggingInfo"] = json_of(spec.logging_info);
+  };
+  show(update.source, from);
+  show(update.target, update.to);
+  co_return co_await begin(context, std::move(*cluster), std::move(update));
+}
+
+Task<Answer<Object>> update_rebalancing(Context& context, const aws::Request& request) {
+  Params params(*request.body);
+  auto cluster = co_await changeable(context, request, params);
+  if (!cluster) co_return std::unexpected(cluster.error());
+  const auto& from = cluster->value.spec;
+  Update update;
+  update.type = "UPDATE_REBALANCING";
+  update.to = from;
+  read_rebalancing(params, update.to, true);
+  if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
+  if (!from.rebalancing.empty()) update.source["rebalancing"] = Object{{"status", text(from.rebalancing)}};
+  update.target["rebalancing"] = Object{{"status", text(update.to.rebalancing)}};
+  co_return co_await begin(context, std::move(*cluster), std::move(update));
+}
+
+Task<Answer<Object>> update_security(Context& context, const aws::Request& request) {
+  Params params(*request.body);
+  auto cluster = co_await changeable(context, request, params);
+  if (!cluster) co_return std::unexpected(cluster.error());
+  const auto& from = cluster->value.spec;
+  Update update;
+  update.type = "UPDATE_SECURITY";
+  update.to = from;
+  read_encryption(params, update.to);
+  read_authentication(params, update.to);
+  if (update.to.in_cluster != from.in_cluster) {
+    params.wrong("inCluster", "Encryption between brokers cannot be changed once a cluster is created.");
+  }
+  if (!params.has("encryptionInfo") && !params.has("clientAuthentication")) {
+    params.wrong("encryptionInfo", "The request does not include any updates to the security of the cluster.");
+  }
+  check_spec(params, context, update.to, cluster->value.zones.size());
+  if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
+  update.source["encryptionInfo"] = transit_of(from);
+  update.target["encryptionInfo"] = transit_of(update.to);
+  if (!from.client_authentication.empty()) update.source["clientAuthentication"] = json_of(from.client_authentication);
+  if (!update.to.client_authentication.empty()) {
+    update.target["clientAuthentication"] = json_of(update.to.client_authentication);
+  }
+  co_return co_await begin(context, std::move(*cluster), std::move(update));
+}
+
+Task<Answer<Object>> reboot_broker(Context& context, const aws::Request& request) {
+  Params params(*request.body);
+  const auto ids = params.texts("brokerIds", {.min = 1, .max = 1, .required = true}, {.min = 1, .max = 10});
+  if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
+  auto cluster = co_await labelled_cluster(context, request);
+  if (!cluster) co_return std::unexpected(cluster.error());
+  const auto& c = cluster->value;
+  // One that is down may be rebooted: that is what people do then.
+  if (c.state != ClusterState::active) {
+    co_return bad_request(
+        "clusterArn",
+        fmt::format("The cluster is in the {} state. A broker can be rebooted in the ACTIVE state.", name(c.state)));
+  }
+  auto operation = new_operation(context, c, "REBOOT_NODE", c.spec);
+  for (const auto& [id, added] : c.members) {
+    // SDKs that read brokerId from ListNodes write it as "1.0".
+    if (ids->front() == std::to_string(id) || ids->front() == fmt::format("{}.0", id)) {
+      operation.rebooted_brokers.push_back(id);
+    }
+  }
+  if (operation.rebooted_brokers.empty()) {
+    co_return bad_request(
+        "brokerIds",
+        fmt::format("Invalid value for parameter brokerIds: the cluster has no broker '{}'.", ids->front()));
+  }
+  co_return co_await begin_operation(context, std::move(*cluster), std::move(operation),
+                                     ClusterState::rebooting_broker);
+}
+
+}  // namespace weir::msk::api
