@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "apps/cluster_view.h"
+#include "apps/control_files.h"
 #include "apps/control_socket.h"
 #include "apps/data_dir.h"
 #include "apps/process.h"
@@ -114,8 +115,10 @@ int run_env(const cli::EnvOptions& options) {
   auto dir = DataDir::find(options.data_dir);
   if (!dir) return complain(dir.error());
   auto state = dir->read_state();
-  if (!state || !supervisor_runs(*state)) return not_running(*dir);
-  std::fputs(cli::env_text(*state).c_str(), stdout);
+  const bool up = state && supervisor_runs(*state);
+  const auto text = (up ? cli::env_text(*state) : "") + api_env_text(ControlFiles(*dir));
+  if (text.empty()) return not_running(*dir);
+  std::fputs(text.c_str(), stdout);
   return cli::exit_ok;
 }
 

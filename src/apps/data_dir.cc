@@ -70,7 +70,8 @@ void end_processes(const cli::State& state, milliseconds timeout) {
   const auto end = [&](bool brokers) {
     std::vector<cli::ProcessId> asked;
     for (const auto& p : state.processes) {
-      if (p.role == "supervisor" || (p.role == "broker") != brokers) continue;
+      const bool first = p.role == "broker" || p.role == "control";
+      if (p.role == "supervisor" || first != brokers) continue;
       if (signal_process(p.process, brokers ? stop_with_all_signal : SIGTERM)) asked.push_back(p.process);
     }
     for (const auto& process : asked) {

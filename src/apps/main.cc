@@ -25,7 +25,13 @@ struct Run {
     init_logging(o.log);
     return apps::run_zookeeper(o);
   }
+  int operator()(const cli::ControlOptions& o) const {
+    init_logging(o.log);
+    return apps::run_control(o);
+  }
   int operator()(const cli::UpOptions& o) const { return apps::run_up(o); }
+  int operator()(const cli::ClusterOptions& o) const { return apps::run_cluster(o); }
+  int operator()(const cli::OperationOptions& o) const { return apps::run_operation_watch(o); }
   int operator()(const cli::StatusOptions& o) const { return apps::run_status(o); }
   int operator()(const cli::DownOptions& o) const { return apps::run_down(o); }
   int operator()(const cli::RestartOptions& o) const { return apps::run_restart(o); }

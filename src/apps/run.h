@@ -14,6 +14,12 @@ int run_zookeeper(const cli::ZookeeperOptions& options);
 // The supervisor of a coordination service and brokers, until SIGTERM or SIGINT (or in the background).
 int run_up(cli::UpOptions options);
 
+// The control plane, until SIGTERM or SIGINT.
+int run_control(const cli::ControlOptions& options);
+// Through the API, as any other client.
+int run_cluster(const cli::ClusterOptions& options);
+int run_operation_watch(const cli::OperationOptions& options);
+
 int run_status(const cli::StatusOptions& options);
 int run_down(const cli::DownOptions& options);
 int run_restart(const cli::RestartOptions& options);

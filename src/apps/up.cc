@@ -47,11 +47,6 @@ std::string_view level_name(logging::Level level) {
   return "info";
 }
 
-std::vector<std::string> log_flags(const cli::LogOptions& log) {
-  return {"--log-level", std::string(level_name(log.level)), "--log-format",
-          log.format == logging::Format::json ? "json" : "text"};
-}
-
 // A log that has grown is put aside, so that two of them is all there is.
 void put_aside(const std::string& path) {
   constexpr std::uintmax_t log_bytes_max = 16 * MiB;
@@ -139,6 +134,44 @@ ChildSpec zookeeper_child(const cli::UpOptions& options, const DataDir& dir, con
   return child;
 }
 
+// A port that nobody listens on just now.
+std::uint16_t any_free_port(const std::string& host) {
+  for (std::uint16_t port = cli::api_port + 1; port != 0; ++port) {
+    if (!listen_problem(host, port, "--api")) return port;
+  }
+  return 0;
+}
+
+// Where the API is to listen. One that nobody asked for moves out of another's way: `weir env` says where it is.
+std::expected<config::HostPort, std::string> api_place(const cli::UpOptions& options) {
+  if (options.api) {
+    if (auto problem = listen_problem(options.api->host, options.api->port, "--api")) return std::unexpected(*problem);
+    return *options.api;
+  }
+  config::HostPort at{cli::zookeeper_host(options), cli::api_port};
+  if (listen_problem(at.host, at.port, "--api")) at.port = any_free_port(at.host);
+  return at;
+}
+
+ChildSpec control_child(const cli::UpOptions& options, const DataDir& dir, const std::string& program,
+                        const config::HostPort& api) {
+  ChildSpec child;
+  child.stage = 2;
+  child.state.role = "control";
+  child.state.addresses = {{"API", host_port(api.host, api.port)}};
+  child.program = "/proc/self/exe";
+  child.argv = {program,       "control",
+                "--data",      dir.path(),
+                "--zookeeper", host_port(cli::zookeeper_host(options), options.zookeeper_port),
+                "--api",       host_port(api.host, api.port),
+                "--addresses", options.addresses,
+                "--ready-fd",  std::to_string(child_ready_fd)};
+  for (auto& flag : log_flags(options.log)) child.argv.push_back(std::move(flag));
+  child.log_path = dir.log("control");
+  child.stop_all_signal = stop_with_all_signal;  // its clusters' brokers stop with it
+  return child;
+}
+
 // Writes the broker's file, when it would load and its addresses are free.
 std::expected<ChildSpec, std::string> broker_child(const cli::UpOptions& options, const DataDir& dir,
                                                    const std::string& program, const cli::Place& place, int brokers,
@@ -181,6 +214,11 @@ std::expected<ChildSpec, std::string> broker_child(const cli::UpOptions& options
 }
 
 }  // namespace
+
+std::vector<std::string> log_flags(const cli::LogOptions& log) {
+  return {"--log-level", std::string(level_name(log.level)), "--log-format",
+          log.format == logging::Format::json ? "json" : "text"};
+}
 
 std::optional<std::string> listen_problem(const std::string& host, std::uint16_t port, const std::string& option) {
   addrinfo hints{};
@@ -240,6 +278,11 @@ std::expected<Plan, std::string> prepare(const cli::UpOptions& options, const Da
     auto child = broker_child(options, dir, program, *place, *brokers, plan.kafka_version);
     if (!child) return std::unexpected(child.error());
     plan.children.push_back(std::move(*child));
+  }
+  if (options.control) {
+    const auto api = api_place(options);
+    if (!api) return std::unexpected(api.error());
+    plan.children.push_back(control_child(options, dir, program, *api));
   }
   for (const auto& child : plan.children) put_aside(child.log_path);
   return plan;

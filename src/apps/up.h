@@ -14,6 +14,9 @@
 
 namespace weir::apps {
 
+// The options that give a child process the same log.
+std::vector<std::string> log_flags(const cli::LogOptions& log);
+
 // Why this address cannot be listened on, with the option that changes it ("127.0.0.1:9092 is taken by another
 // program: choose another port with --port"); nothing when it can.
 std::optional<std::string> listen_problem(const std::string& host, std::uint16_t port, const std::string& option);

@@ -341,7 +341,7 @@ std::expected<Command, Answer> parse_command_line(const std::vector<std::string>
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // as CLI11 wants them
   try {
     if (arguments.empty()) return std::unexpected(Answer{exit_usage, root.help()});
-    const bool known = root.get_subcommand_no_throw(arguments[0]) != nullptr;
+    const bool known = !root.get_subcommands([&](CLI::App* a) { return a->get_name() == arguments[0]; }).empty();
     if (!known && !arguments[0].starts_with('-')) {
       return std::unexpected(
           Answer{exit_usage,

@@ -70,6 +70,9 @@ std::string up_text(const State& state, milliseconds took, bool detached) {
                  "  kcat -b {0} -C -t first -e\n"
                  "  kafka-topics.sh --bootstrap-server {0} --list\n",
                  listener_of(first));
+  if (state.find("control") != nullptr) {
+    fmt::format_to(to, "  eval \"$(weir env{})\" && aws kafka list-clusters\n", data_flag(state));
+  }
   if (detached) {
     fmt::format_to(to, "\n`weir down{0}` stops it, `weir status{0}` shows it; data stays.\n", data_flag(state));
   } else {

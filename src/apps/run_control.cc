@@ -1,0 +1,336 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <boost/json.hpp>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include "apps/control_files.h"
+#include "apps/data_dir.h"
+#include "apps/left_session.h"
+#include "apps/process.h"
+#include "apps/run.h"
+#include "apps/seat.h"
+#include "apps/seated_place.h"
+#include "apps/up.h"
+#include "aws/endpoint.h"
+#include "base/log.h"
+#include "cli/command_line.h"
+#include "cli/place.h"
+#include "msk/service.h"
+#include "net/authority.h"
+#include "net/tls.h"
+#include "runtime/clock.h"
+#include "runtime/files.h"
+#include "runtime/pool.h"
+#include "runtime/random.h"
+#include "runtime/shard.h"
+#include "runtime/sockets.h"
+#include "zkclient/patient.h"
+#include "zkclient/real.h"
+
+// The control plane: endpoint, MSK's API over the state in ZooKeeper, and this machine as the place of brokers.
+
+namespace weir::apps {
+
+namespace {
+
+namespace json = boost::json;
+using runtime::Task;
+
+constexpr auto seat_path = "/weir/active";
+constexpr milliseconds session_timeout{6000};
+constexpr milliseconds session_end_max{5000};
+constexpr milliseconds connect_max{30'000};
+constexpr milliseconds stop_all_max{25'000};
+
+std::int64_t now_s() { return std::chrono::duration_cast<seconds>(runtime::system_clock().wall()).count(); }
+
+bool on_loopback(const std::string& host) { return host.starts_with("127.") || host == "::1" || host == "localhost"; }
+
+// The certificate of the API, made anew before it ends.
+class ApiCertificate {
+ public:
+  ApiCertificate(const security::CertificateAuthority& authority, std::string host)
+      : authority_(authority), host_(std::move(host)) {}
+
+  // Null when none can be made; the log says why.
+  std::shared_ptr<const net::TlsContext> context(const std::string& folder) {
+    constexpr std::int64_t days_used = 300;
+    if (context_ && now_s() - made_s_ < days_used * 86'400) return context_;
+    security::ServerNames names;
+    names.names = {"localhost", "kafka"};
+    names.addresses = {"127.0.0.1"};
+    const bool name =
+        host_.find_first_not_of("0123456789.") != std::string::npos && host_.find(':') == std::string::npos;
+    (name ? names.names : names.addresses).insert(name ? names.names.begin() : names.addresses.begin(), host_);
+    auto issued = authority_.issue_server(names, {now_s()});
+    if (!issued) {
+      WEIR_LOG(error, "no certificate for the API: {}", issued.error().message);
+      return context_;
+    }
+    const auto path = folder + "/api.pem";
+    auto written = runtime::system_files().write_private(path, issued->chain_pem + issued->key_pem);
+    net::TlsOptions options;
+    options.keystore.location = path;
+    auto made = net::TlsContext::for_server(options, runtime::system_files());
+    if (!written || !made) {
+      WEIR_LOG(error, "no certificate for the API: {}", written ? made.error().message : written.error().message);
+      return context_;
+    }
+    made_s_ = now_s();
+    return context_ = std::move(*made);
+  }
+
+ private:
+  const security::CertificateAuthority& authority_;
+  std::string host_;
+  std::shared_ptr<const net::TlsContext> context_;
+  std::int64_t made_s_ = 0;
+};
+
+std::expected<std::unique_ptr<aws::FileCredentials>, std::string> open_credentials(const ControlFiles& files) {
+  auto credentials = aws::FileCredentials::open(files.credentials(), runtime::system_files());
+  if (!credentials) return std::unexpected(credentials.error().message);
+  if ((*credentials)->list().empty()) {
+    auto key = aws::generate_key(runtime::system_random(), runtime::system_clock().wall(), "weir");
+    if (auto added = (*credentials)->add(std::move(key)); !added) return std::unexpected(added.error().message);
+  }
+  return std::move(*credentials);
+}
+
+std::string who_text(const ControlFiles& files) {
+  const auto self = identify(getpid());
+  json::object o;
+  o["pid"] = self.pid;
+  o["started"] = self.started;
+  o["boot"] = boot_id();
+  o["data"] = files.path;
+  return json::serialize(o);
+}
+
+// Whether this is who_text of a process of this folder that is gone.
+bool is_dead_one_of(const ControlFiles& files, const std::string& text) {
+  json::error_code error;
+  const auto value = json::parse(text, error);
+  if (error || !value.is_object()) return false;
+  const auto& o = value.get_object();
+  const auto* boot = o.if_contains("boot");
+  const auto* data = o.if_contains("data");
+  if (boot == nullptr || data == nullptr || *boot != json::value(boot_id()) || *data != json::value(files.path)) {
+    return false;
+  }
+  const auto number = [&](const char* key) {
+    const auto* v = o.if_contains(key);
+    json::error_code bad;
+    return v == nullptr ? 0 : v->to_number<std::int64_t>(bad);
+  };
+  return !alive({static_cast<std::int32_t>(number("pid")), static_cast<std::uint64_t>(number("started"))});
+}
+
+class ControlPlane {
+ public:
+  ControlPlane(const cli::ControlOptions& options, const DataDir& dir, security::CertificateAuthority authority,
+               std::unique_ptr<aws::FileCredentials> credentials)
+      : options_(options),
+        files_(dir),
+        authority_(std::move(authority)),
+        credentials_(std::move(credentials)),
+        certificate_(authority_, options.api.host) {}
+
+  // The error is a sentence; then stop() is called all the same.
+  Task<std::expected<void, std::string>> start();
+  Task<void> stop(bool all);
+  void end_threads() { shards_.stop(); }
+  runtime::Shard& shard() { return shards_[0]; }
+
+ private:
+  msk::ServiceOptions service_options();
+  provision::MachineOptions machine_options();
+  Task<bool> gained();
+  Task<void> lost();
+  Task<bool> occupied(std::string data);
+
+  const cli::ControlOptions& options_;
+  const ControlFiles files_;
+  runtime::Shards shards_{1};
+  std::unique_ptr<runtime::Pool> pool_ = runtime::make_pool(4);
+  security::CertificateAuthority authority_;
+  std::unique_ptr<aws::FileCredentials> credentials_;
+  ApiCertificate certificate_;
+  std::unique_ptr<zkclient::Zk> session_;
+  std::unique_ptr<zkclient::Zk> zk_;
+  SeatedPlace place_;
+  std::unique_ptr<msk::Service> service_;
+  std::unique_ptr<aws::Endpoint> endpoint_;
+  std::unique_ptr<Seat> seat_;
+};
+
+msk::ServiceOptions ControlPlane::service_options() {
+  msk::ServiceOptions out;
+  out.realm.region = options_.region;
+  out.zookeeper = options_.zookeeper;
+  // A broker that was killed can come back when its session is over: on one machine that need not take long.
+  out.broker_overrides = {{"zookeeper.session.timeout.ms", "6000"}};
+  out.certify = [this](std::string common_name, std::vector<std::string> names,
+                       std::vector<std::string> addresses) -> std::expected<msk::Certificate, std::string> {
+    security::ServerNames all;
+    all.names = std::move(names);
+    std::erase(all.names, common_name);
+    all.names.insert(all.names.begin(), std::move(common_name));
+    all.addresses = std::move(addresses);
+    auto issued = authority_.issue_server(all, {now_s()});
+    if (!issued) return std::unexpected(issued.error().message);
+    return msk::Certificate{issued->chain_pem + issued->key_pem, authority_.certificate_pem()};
+  };
+  return out;
+}
+
+provision::MachineOptions ControlPlane::machine_options() {
+  provision::MachineOptions out;
+  out.directory = files_.clusters();
+  out.program = "/proc/self/exe";
+  out.arguments = log_flags(options_.log);
+  out.pool = options_.addresses;
+  out.clear_up = [](const std::string& log_dir) { end_left_session(log_dir, session_end_max); };
+  return out;
+}
+
+Task<bool> ControlPlane::gained() {
+  // The one before, when it lives, lets go of the directory in a moment.
+  constexpr int tries_max = 25;
+  constexpr milliseconds between{200};
+  for (int i = 0;; ++i) {
+    auto opened = co_await provision::open_machine(shard(), *pool_, machine_options());
+    if (opened) {
+      place_.open(std::move(*opened));
+      break;
+    }
+    if (i == tries_max) {
+      WEIR_LOG(error, "this control plane cannot act: {}", opened.error().text);
+      co_return false;
+    }
+    co_await runtime::sleep(shard(), between);
+  }
+  // With it the next process here ends this session, should this one die.
+  const auto text = session_->session_key() + "\n" + options_.zookeeper + "\n";
+  auto write = [path = files_.session() + "/weir.session", text] {
+    return runtime::system_files().write_private(path, text);
+  };
+  if (auto written = co_await pool_->run(std::move(write)); !written) WEIR_LOG(warn, "{}", written.error().message);
+  service_->set_active(true);
+  co_return true;
+}
+
+Task<void> ControlPlane::lost() {
+  service_->set_active(false);
+  co_await place_.close();
+}
+
+Task<bool> ControlPlane::occupied(std::string data) {
+  if (!is_dead_one_of(files_, data)) co_return false;
+  auto end = [folder = files_.session()] { return end_left_session(folder, session_end_max); };
+  co_return co_await pool_->run(std::move(end));
+}
+
+Task<std::expected<void, std::string>> ControlPlane::start() {
+  zkclient::RealOptions zookeeper;
+  zookeeper.connect = options_.zookeeper;
+  zookeeper.session_timeout = session_timeout;
+  auto session = zkclient::connect(zookeeper);
+  if (!session) co_return std::unexpected(session.error().message);
+  session_ = std::move(*session);
+  if (!co_await session_->wait_connected(connect_max)) {
+    co_return std::unexpected(fmt::format("ZooKeeper at {} does not answer (--zookeeper)", options_.zookeeper));
+  }
+  zk_ = zkclient::make_patient(*session_, session_timeout);
+  service_ = std::make_unique<msk::Service>(shard(), runtime::system_random(), *zk_, place_, service_options());
+  if (auto started = co_await service_->start(); !started) co_return std::unexpected(started.error());
+
+  aws::EndpointOptions how;
+  how.region = options_.region;
+  const bool tls = !on_loopback(options_.api.host);
+  if (tls) how.tls = [this] { return certificate_.context(files_.session()); };
+  how.healthy = [this] { return session_->state() == zkclient::State::connected; };
+  endpoint_ =
+      std::make_unique<aws::Endpoint>(shards_.all(), runtime::system_sockets(), *pool_, runtime::system_random(),
+                                      *credentials_, std::vector<aws::Service*>{service_.get()}, std::move(how));
+  auto bound = co_await endpoint_->start({options_.api.host, options_.api.port});
+  if (!bound) {
+    co_return std::unexpected(fmt::format("cannot listen on {}: {} (--api)",
+                                          cli::host_port(options_.api.host, options_.api.port), bound.error().message));
+  }
+  ApiPlace at;
+  at.endpoint = fmt::format("{}://{}", tls ? "https" : "http", bound->text());
+  at.region = options_.region;
+  at.process = identify(getpid());
+  at.boot_id = boot_id();
+  if (tls) at.authority = files_.authority() + "/ca.crt";
+  if (auto written = write_api_place(files_, at); !written) co_return std::unexpected(written.error());
+  WEIR_LOG(info, "the API listens at {}", at.endpoint);
+
+  SeatHooks hooks;
+  hooks.gained = [this] { return gained(); };
+  hooks.lost = [this] { return lost(); };
+  hooks.occupied = [this](std::string data) { return occupied(std::move(data)); };
+  seat_ = std::make_unique<Seat>(shard(), *session_, seat_path, who_text(files_), std::move(hooks));
+  seat_->start();
+  co_return std::expected<void, std::string>();
+}
+
+Task<void> ControlPlane::stop(bool all) {
+  if (endpoint_) co_await endpoint_->stop();
+  if (service_) service_->set_active(false);
+  if (all && place_.machine() != nullptr) co_await place_.machine()->stop_all(stop_all_max);
+  if (seat_) co_await seat_->stop();
+  if (service_) co_await service_->stop();
+  seat_.reset();
+  endpoint_.reset();
+  service_.reset();
+  zk_.reset();
+  if (session_) co_await session_->close();
+  session_.reset();
+}
+
+}  // namespace
+
+int run_control(const cli::ControlOptions& options) {
+  EndSignals ends;
+  const auto fail = [](const std::string& why) {
+    fmt::print(stderr, "weir control: {}\n", why);
+    return cli::exit_failure;
+  };
+  auto dir = DataDir::find(options.data_dir);
+  if (!dir) return fail(dir.error());
+  const ControlFiles files(*dir);
+  for (const auto& folder : {dir->control_folder(), files.session()}) {
+    if (auto made = runtime::system_files().make_directories(folder); !made) return fail(made.error().message);
+  }
+  auto authority = net::open_authority(runtime::system_files(), files.authority(), now_s());
+  if (!authority) return fail(authority.error().message);
+  auto credentials = open_credentials(files);
+  if (!credentials) return fail(credentials.error());
+
+  ControlPlane plane(options, *dir, std::move(*authority), std::move(*credentials));
+  std::string failure;
+  auto guard = std::make_unique<EndBeforeReady>(ends);
+  runtime::block_on(plane.shard(), [&]() -> Task<void> {
+    if (auto started = co_await plane.start(); !started) failure = started.error();
+  });
+  guard.reset();
+  bool all = false;
+  if (failure.empty()) {
+    notify_ready(options.ready_fd);
+    const int signal = ends.wait();
+    all = signal == stop_with_all_signal;
+    WEIR_LOG(info, "signal {}: the control plane stops{}", signal,
+             all ? ", and so do all brokers" : "; its clusters run on");
+  }
+  runtime::block_on(plane.shard(), [&] { return plane.stop(all); });
+  plane.end_threads();
+  return failure.empty() ? cli::exit_ok : fail(failure);
+}
+
+}  // namespace weir::apps
