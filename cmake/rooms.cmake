@@ -30,7 +30,7 @@ set(WEIR_MAY_quota cluster runtime metrics)
 set(WEIR_MAY_provision runtime net config)
 set(WEIR_MAY_broker record protocol zkwire config metrics security runtime net log aws zkclient client cluster
                     replica controller coordinator quota)
-set(WEIR_MAY_msk aws client zkclient provision cluster config)
+set(WEIR_MAY_msk aws client zkclient zkwire provision cluster config)
 set(WEIR_MAY_cli client net config)
 set(WEIR_MAY_apps ANY)
 

@@ -252,7 +252,10 @@ config::Properties broker_properties(const ClusterSpec& spec, std::size_t zones,
     }
   }
   if (spec.jmx_exporter) p["weir.metrics.listener"] = fmt::format("{}:{}", address, jmx_exporter_port);
-  for (const auto& [key, value] : overrides) p.insert_or_assign(key, value);
+  const auto own = config::parse_properties(spec.server_properties).value_or(config::Properties{});
+  for (const auto& [key, value] : overrides) {
+    if (!own.contains(key)) p.insert_or_assign(key, value);
+  }
   return p;
 }
 

@@ -41,7 +41,7 @@ struct ServiceOptions {
   std::string zookeeper;      // as brokers and clients reach it, without a chroot: "127.0.0.1:2181"
   std::string zookeeper_tls;  // the same by TLS; empty: there is none
   Certify certify;            // null: clusters without encryption on the wire only
-  // Keys over what the control plane writes into each broker's server.properties, such as a shorter session timeout.
+  // Defaults of this place over MSK's, such as a shorter session timeout; a configuration of a user goes before them.
   std::map<std::string, std::string> broker_overrides;
   milliseconds poll{100};           // how often the driver looks at the world while it waits
   milliseconds start_max{120'000};  // a broker's start, before an operation is said to have failed
