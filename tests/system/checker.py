@@ -79,7 +79,8 @@ class Report:
         lines = [f"{c['invoke']} produced: {c['ack']} acknowledged, {c['fail']} failed, {c['open']} unknown "
                  f"({c['appeared']} of them are there); {c['read']} read, {c['final']} records in {c['end']} partitions, "
                  f"{c['replica']} replicas, {c['commit']} commits, {c['fault']} faults"
-                 + (f"; {c['resent']} sent again by their producers in another epoch" if c["resent"] else "")]
+                 + (f"; {c['resent']} sent again by their producers in another epoch" if c["resent"] else "")
+                 + (f"; {c['guessed']} acknowledged by their client's guess" if c["guessed"] else "")]
         lines += [f"{kind}: {text}" for kind, text in self.problems]
         for kind, number in self.kinds.items():
             if number > EACH_KIND_MAX:
@@ -176,6 +177,16 @@ class _History:
     def on_fault(self, e):
         self.faults.append((e["t"], e["what"]))
 
+    def guessed(self, write):
+        """An acknowledgement that no broker gave: librdkafka takes what has no answer for written when a later record of the
+        same producer is. That is so but where a leader knows nothing of the producer yet: it takes any number as the first
+        (Apache Kafka does too, as records may have been deleted). So nothing earlier of this producer may be in the log."""
+        if not self.idempotent.get(write.producer) or write.offset is not None:
+            return False
+        there = [w.sequence for (where, id), _ in self.places.items() if where == write.where and (w := self.writes.get(id))
+                 and w.producer == write.producer]
+        return bool(there) and min(there) > write.sequence
+
     def told(self, write):
         """A write in words: who, when, what came of it, and what was going on."""
         text = f"{write.id} (producer {write.producer}, its number {write.sequence}, asked at {write.invoked:.3f}"
@@ -226,7 +237,9 @@ def _present(h):
             continue
         places = h.places.get((write.where, write.id), [])
         if write.offset is None:
-            if not places:
+            if not places and h.guessed(write):
+                h.report.counts["guessed"] += 1
+            elif not places:
                 h.report.add(LOST, f"{h.told(write)} is not in {write.where[0]}-{write.where[1]} [{end[0]}, {end[1]})")
         elif write.offset < end[0]:
             continue  # deleted by retention: judged by what was read before

@@ -191,6 +191,7 @@ class ZooKeeper(Server):
     def __init__(self, cluster, name, kind, number=1):
         super().__init__(cluster, name)
         self.kind, self.number = kind, number
+        self.faults = Faults(self.folder / "faults", self.folder / "data")
 
     @property
     def connect(self):
@@ -211,10 +212,11 @@ class ZooKeeper(Server):
         properties.write_text("".join(f"{k}={v}\n" for k, v in lines.items()))
         self.cluster.note(f"start {self.name}")
         if self.kind == "weir":
-            self.spawn([WEIR, "zookeeper", "--config", properties], None)
+            self.spawn([WEIR, "zookeeper", "--config", properties], self.faults.env)
         else:
             self.spawn([PEERS / "kafka-run", self.kind, "zookeeper-server-start", properties],
-                       {**JAVA_SERVER, "KAFKA_HEAP_OPTS": "-Xmx160m", "KAFKA_LOG_LEVEL": "WARN"})
+                       {**JAVA_SERVER, **self.faults.env, "KAFKA_HEAP_OPTS": "-Xmx160m", "KAFKA_LOG_LEVEL": "WARN",
+                        "KAFKA_OPTS": "-Dreadonlymode.enabled=true"})  # a node without a quorum serves those who only read
         if wait:
             self.wait()
         return self
@@ -502,10 +504,10 @@ class Cluster:
         self.note("heal")
         self.network.heal()
         for broker in self.brokers.values():
-            broker.faults.clear()
             if broker.disk:
                 broker.disk.empty()
         for server in [*self.zookeepers, *self.brokers.values()]:
+            server.faults.clear()
             if server.alive:
                 server.resume()
 

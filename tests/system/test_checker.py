@@ -102,6 +102,18 @@ def test_a_lost_record_whose_acknowledgement_names_no_offset(h):
     assert h.end([]).kinds() == {checker.LOST: 1}
 
 
+def test_an_acknowledgement_that_only_the_client_gave(h):
+    """librdkafka's, of what went before a producer's first batch that a new leader took. In the middle it is a loss."""
+    h.invoke("a").ack("a", -1).written("b").end(["b"])
+    report = check(h.events)
+    assert dict(report.kinds) == {} and report.counts["guessed"] == 1
+
+
+def test_a_lost_record_in_the_middle_is_no_guess(h):
+    h.written("a").invoke("b").ack("b", -1).written("c")
+    assert h.end(["a", "c"]).kinds() == {checker.LOST: 1}
+
+
 def test_an_acknowledgement_without_an_offset_is_good_anywhere(h):
     h.written("a").invoke("b").ack("b", -1)
     assert h.end(["a", "b"]).kinds() == {}

@@ -1,8 +1,11 @@
 """A controller that is killed in the middle of its operations: the next one brings each to its end."""
+import json
+
 import pytest
+from confluent_kafka.admin import NewPartitions
 
 from conftest import TOPICS
-from operations import InBackground, Tree, create_topics, delete_topics, wait_absent
+from operations import InBackground, Tree, admin, create_topics, delete_topics, outcomes, wait_absent
 from shared import wait_for
 
 MANY = 40
@@ -88,6 +91,50 @@ def test_killed_while_it_moves_partitions(cluster):
         wait_for(lambda: not tree.reassigning(), "the way back ended", 120, 0.1)
         for (topic, partition), replicas in back.items():
             assert tree.assignment(topic)[partition] == replicas
+    load.wait_acked()
+    load.finish()
+
+
+def test_killed_while_it_adds_partitions(cluster, tree, name):
+    load = cluster.load(rate=20)
+    names = [f"{name}-{i}" for i in range(MANY)]
+    assert set(create_topics(cluster, names).values()) == {None}
+    client = admin(cluster)
+
+    def grow():
+        return outcomes(client.create_partitions([NewPartitions(n, 8) for n in names], operation_timeout=30, request_timeout=40))
+
+    asked = InBackground(grow)
+    wait_for(lambda: tree.with_state(name) > 3 * MANY + 5, "some are there", 60, 0)
+    dead = replace(cluster, load)
+    asked.wait()
+    # A topic has grown or not, and what it has grown by has leaders.
+    wait_for(lambda: all(len(a := tree.assignment(n)) in (3, 8) and all((s := tree.state(n, p)) and s["leader"] not in (-1, dead.id) for p in a)
+                         for n in names), "all partitions have leaders", 60, 0.2)
+    dead.start()
+    wait_for(lambda: (grow(), {len(tree.assignment(n)) for n in names} == {8})[1], "all have grown", 60, 0.2)
+    cluster.wait_in_sync(names)
+    load.finish()
+
+
+def test_killed_while_it_elects_preferred_leaders(cluster, tree):
+    load = cluster.load()
+    first = {w: tree.assignment(w[0])[w[1]][0] for w in load.where}
+    for _ in range(3):
+        broker = cluster.peers(cluster.controller())[0]
+        broker.stop()
+        load.wait_acked()
+        broker.start()
+        cluster.wait_in_sync(load.topics)
+        ask = json.dumps({"version": 1, "partitions": [{"topic": t, "partition": p} for t, p in load.where]}).encode()
+        tree.zk.create("/admin/preferred_replica_election", ask)
+        dead = replace(cluster, load)
+        wait_for(lambda: not tree.zk.exists("/admin/preferred_replica_election"), "the election has ended", 60, 0.1)
+        load.wait_acked()
+        dead.start()
+        cluster.wait_in_sync(load.topics)
+    tree.zk.create("/admin/preferred_replica_election", ask)
+    wait_for(lambda: all(tree.state(*w)["leader"] == id for w, id in first.items()), "the first replicas lead", 60, 0.1)
     load.wait_acked()
     load.finish()
 

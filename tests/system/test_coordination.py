@@ -2,6 +2,7 @@
 import pytest
 
 from cluster import KAFKA
+from operations import Tree, create_topics
 from shared import wait_for
 
 
@@ -40,13 +41,25 @@ def test_the_only_node_is_paused_for_longer_than_a_session(cluster):
     load.finish()
 
 
+def works(cluster, load, name):
+    """Coordination is there again: a topic is made, and a dead leader's place is taken."""
+    wait_for(lambda: create_topics(cluster, [name])[name] in (None, "TOPIC_ALREADY_EXISTS"), "a topic is made", 60)
+    cluster.wait_in_sync([name])
+    cluster.leader(load.topics[0]).kill()
+    load.wait_acked()
+    cluster.recover()
+    cluster.wait_known()
+
+
 @pytest.mark.parametrize("mode", ["follower", "leader"])
-def test_a_node_of_an_ensemble_is_killed(ensemble, mode):
+@pytest.mark.parametrize("how", ["kill", "pause"])
+def test_a_node_of_an_ensemble_is_gone(ensemble, mode, how):
+    """Paused, its connections are still there and say nothing."""
     load = ensemble.load()
     zk = by_mode(ensemble, mode)
-    zk.kill()
+    getattr(zk, how)()
     load.wait_acked()
-    by_mode(ensemble, "leader")
+    wait_for(lambda: any(z is not zk and z.mode() == "leader" for z in ensemble.zookeepers), "the other two have a leader", 60, 0.1)
     ensemble.leader(load.topics[0]).kill()  # coordination still works
     load.wait_acked()
     ensemble.recover()
@@ -54,15 +67,49 @@ def test_a_node_of_an_ensemble_is_killed(ensemble, mode):
 
 
 def test_an_ensemble_without_a_quorum(ensemble):
+    """What is left serves readers only. A broker is none: it waits, and what leads goes on leading."""
     load = ensemble.load()
-    for zk in ensemble.zookeepers[:2]:
+    dead = [by_mode(ensemble, "leader"), by_mode(ensemble, "follower")]
+    for zk in dead:
         zk.kill()
+    left, = (z for z in ensemble.zookeepers if z not in dead)
+    wait_for(lambda: left.mode() == "read-only", "it serves readers", 60, 0.1)
     load.wait_acked()
+    load.wait_acked()
+    assert create_topics(ensemble, ["not-now"]) != {"not-now": None}
     ensemble.recover()
     ensemble.wait_known()
-    ensemble.leader(load.topics[0]).kill()
+    works(ensemble, load, "now")
+    load.finish()
+
+
+def test_a_slow_ensemble(ensemble):
+    """Each of its writes takes its time."""
+    load = ensemble.load()
+    for zk in ensemble.zookeepers:
+        zk.faults.slow_disk(sync_ms=250)
+    works(ensemble, load, "slowly")
+    ensemble.heal()
     load.wait_acked()
-    ensemble.recover()
+    load.finish()
+
+
+@pytest.mark.network
+def test_each_brokers_session_expires(ensemble):
+    """It hears of it when the way is there again, and comes back by itself with a new epoch."""
+    load = ensemble.load()
+    with Tree(ensemble) as tree:
+        for broker in ensemble.brokers.values():
+            path = f"/brokers/ids/{broker.id}"
+            before = tree.zk.exists(path)
+            ensemble.cut(broker, *ensemble.zookeepers)
+            wait_for(lambda: not tree.zk.exists(path), f"{broker.name}'s session is over", 60, 0.1)
+            ensemble.heal()
+            wait_for(lambda: (now := tree.zk.exists(path)) and now.czxid > before.czxid, f"{broker.name} is registered again", 60, 0.1)
+            assert broker.alive
+            ensemble.wait_known()
+            ensemble.wait_in_sync(load.topics)
+    works(ensemble, load, "afterwards")
     load.finish()
 
 

@@ -154,7 +154,8 @@ def test_preferred_leaders_are_elected(cluster, name, version, tmp_path):
     broker.start()
     cluster.wait_in_sync([name])
     path = tmp_path / "partitions.json"
-    path.write_text(json.dumps({"partitions": [{"topic": name, "partition": p} for p in preferred]}))
+    now = leaders(cluster, name)
+    path.write_text(json.dumps({"partitions": [{"topic": name, "partition": p} for p in preferred if now[p] != preferred[p]]}))
     if version == KAFKA:
         text = cluster.tool("kafka-leader-election", "--election-type", "preferred", "--path-to-json-file", path)
         assert name in text, text
@@ -188,21 +189,18 @@ def test_an_unclean_leader_is_elected_when_asked_for(cluster, name):
     cluster.wait_in_sync()
 
 
-@pytest.mark.parametrize("kind", [("topics", "retention.ms", "555000"), ("brokers", "log.cleaner.threads", "2"),
-                                  ("users", "producer_byte_rate", "1048576"), ("clients", "consumer_byte_rate", "2097152"),
-                                  ("ips", "connection_creation_rate", "77")], ids=lambda k: k[0])
+@pytest.mark.parametrize("kind", [("topics", "retention.ms", "555000"), ("brokers", "log.cleaner.threads", "2")], ids=lambda k: k[0])
 def test_configs(cluster, tree, name, kind):
     entity, key, value = kind
-    who = {"topics": name, "brokers": "2", "users": "alice", "clients": "app", "ips": "10.1.2.3"}[entity]
     if entity == "topics":
         make(cluster, name)
+    who = name if entity == "topics" else "2"
     options = ["--entity-type", entity, "--entity-name", who]
     cluster.tool("kafka-configs", "--alter", *options, "--add-config", f"{key}={value}")
-    wait_for(lambda: re.search(rf"{key}={value}(\.0)?\b", cluster.tool("kafka-configs", "--describe", *options)), "the change shows", pause=0.3)
-    assert tree.json(f"/config/{entity}/{who}")["config"][key] in (value, value + ".0")
-    old = kafka(OLD_KAFKA, "kafka-configs", "--zookeeper", cluster.connect, "--describe", *options) if entity != "ips" and entity != "brokers" \
-        else ""
-    assert entity in ("ips", "brokers") or value in old, old
+    for version in VERSIONS:
+        where = ["--zookeeper", cluster.connect] if version == OLD_KAFKA else ["--bootstrap-server", cluster.bootstrap]
+        wait_for(lambda: f"{key}={value}" in kafka(version, "kafka-configs", *where, "--describe", *options), f"{version} shows it", pause=0.3)
+    assert tree.json(f"/config/{entity}/{who}")["config"][key] == value
     cluster.tool("kafka-configs", "--alter", *options, "--delete-config", key)
     wait_for(lambda: not re.search(rf"\b{key}={value}", cluster.tool("kafka-configs", "--describe", *options)), "it is gone", pause=0.3)
 
@@ -249,7 +247,7 @@ def test_consumer_groups(cluster, name, version, tmp_path):
     wait_for(lambda: (member.poll(0.2), len(member.assignment()) == 3)[1], "it has all partitions")
     member.commit(offsets=[TopicPartition(name, 0, 10)], asynchronous=False)
     assert re.search(rf"{name}\s+0\s+10\s+50\s+40\s+a-member", tool("--describe", "--group", name))
-    assert re.search(r"a-member\S*\s+\S+\s+a-member\s+3\s+" + rf"{name}\(0,1,2\)", tool("--describe", "--group", name, "--members", "--verbose"))
+    assert re.search(rf"a-member\S*\s+\S+\s+a-member\s+3\s+({name})?\(0,1,2\)", tool("--describe", "--group", name, "--members", "--verbose"))
     assert re.search(r"\brange\s+Stable\s+1\b", tool("--describe", "--group", name, "--state"))
     member.close()
     reset = ["--group", name, "--reset-offsets", "--execute"]
