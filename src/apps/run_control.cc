@@ -10,6 +10,7 @@
 #include "apps/control_files.h"
 #include "apps/data_dir.h"
 #include "apps/left_session.h"
+#include "apps/local_cluster.h"
 #include "apps/process.h"
 #include "apps/run.h"
 #include "apps/seat.h"
@@ -136,6 +137,7 @@ class ControlPlane {
                std::unique_ptr<aws::FileCredentials> credentials)
       : options_(options),
         files_(dir),
+        supervised_(shards_[0], *pool_, dir),
         authority_(std::move(authority)),
         credentials_(std::move(credentials)),
         certificate_(authority_, options.api.host) {}
@@ -157,6 +159,7 @@ class ControlPlane {
   const ControlFiles files_;
   runtime::Shards shards_{1};
   std::unique_ptr<runtime::Pool> pool_ = runtime::make_pool(4);
+  Supervised supervised_;
   security::CertificateAuthority authority_;
   std::unique_ptr<aws::FileCredentials> credentials_;
   ApiCertificate certificate_;
@@ -220,6 +223,10 @@ Task<bool> ControlPlane::gained() {
     return runtime::system_files().write_private(path, text);
   };
   if (auto written = co_await pool_->run(std::move(write)); !written) WEIR_LOG(warn, "{}", written.error().message);
+  if (options_.supervised) {
+    co_await record_local_cluster(shard(), runtime::system_random(), *zk_, service_options().realm,
+                                  supervised_.state());
+  }
   service_->set_active(true);
   co_return true;
 }
@@ -246,6 +253,10 @@ Task<std::expected<void, std::string>> ControlPlane::start() {
     co_return std::unexpected(fmt::format("ZooKeeper at {} does not answer (--zookeeper)", options_.zookeeper));
   }
   zk_ = zkclient::make_patient(*session_, session_timeout);
+  if (options_.supervised) {
+    co_await supervised_.start();
+    place_.set_supervised(&supervised_);
+  }
   service_ = std::make_unique<msk::Service>(shard(), runtime::system_random(), *zk_, place_, service_options());
   if (auto started = co_await service_->start(); !started) co_return std::unexpected(started.error());
 
@@ -286,6 +297,7 @@ Task<void> ControlPlane::stop(bool all) {
   if (all && place_.machine() != nullptr) co_await place_.machine()->stop_all(stop_all_max);
   if (seat_) co_await seat_->stop();
   if (service_) co_await service_->stop();
+  co_await supervised_.stop();
   seat_.reset();
   endpoint_.reset();
   service_.reset();

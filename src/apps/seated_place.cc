@@ -41,37 +41,48 @@ std::string SeatedPlace::address_of(const std::string& block, std::int32_t id) c
 }
 
 SeatedPlace::Task<SeatedPlace::Outcome<>> SeatedPlace::put(provision::BrokerSpec spec) {
+  if (supervised(spec.key) != nullptr) co_return Supervised::refuse();
   if (!machine_) co_return not_here();
   co_return co_await machine_->put(std::move(spec));
 }
 
 SeatedPlace::Task<SeatedPlace::Outcome<>> SeatedPlace::start(BrokerKey key, milliseconds wait) {
+  if (auto* up = supervised(key)) {
+    const auto now = up->status(key.broker);
+    if (now && now->state == provision::BrokerState::running) co_return Outcome<>();
+    co_return co_await up->restart(key.broker, wait);
+  }
   if (!machine_) co_return not_here();
   co_return co_await machine_->start(std::move(key), wait);
 }
 
 SeatedPlace::Task<SeatedPlace::Outcome<>> SeatedPlace::stop(BrokerKey key, provision::StopHow how) {
+  if (auto* up = supervised(key)) co_return co_await up->down(key.broker, how.deadline);
   if (!machine_) co_return not_here();
   co_return co_await machine_->stop(std::move(key), how);
 }
 
 SeatedPlace::Task<SeatedPlace::Outcome<>> SeatedPlace::kill(BrokerKey key) {
+  if (auto* up = supervised(key)) co_return co_await up->kill(key.broker);
   if (!machine_) co_return not_here();
   co_return co_await machine_->kill(std::move(key));
 }
 
 SeatedPlace::Task<SeatedPlace::Outcome<>> SeatedPlace::restart(BrokerKey key, provision::StopHow how,
                                                                milliseconds wait) {
+  if (auto* up = supervised(key)) co_return co_await up->restart(key.broker, how.deadline + wait);
   if (!machine_) co_return not_here();
   co_return co_await machine_->restart(std::move(key), how, wait);
 }
 
 SeatedPlace::Task<SeatedPlace::Outcome<>> SeatedPlace::remove(BrokerKey key, bool with_data) {
+  if (supervised(key) != nullptr) co_return Supervised::refuse();
   if (!machine_) co_return not_here();
   co_return co_await machine_->remove(std::move(key), with_data);
 }
 
 std::optional<provision::BrokerStatus> SeatedPlace::status(const BrokerKey& key) const {
+  if (const auto* up = supervised(key)) return up->status(key.broker);
   return machine_ ? machine_->status(key) : std::nullopt;
 }
 
@@ -80,7 +91,11 @@ std::optional<provision::BrokerSpec> SeatedPlace::spec(const BrokerKey& key) con
 }
 
 std::vector<BrokerKey> SeatedPlace::brokers() const {
-  return machine_ ? machine_->brokers() : std::vector<BrokerKey>();
+  auto out = machine_ ? machine_->brokers() : std::vector<BrokerKey>();
+  if (supervised_ != nullptr) {
+    for (auto& key : supervised_->brokers()) out.push_back(std::move(key));
+  }
+  return out;
 }
 
 SeatedPlace::Task<SeatedPlace::Outcome<provision::Volume>> SeatedPlace::volume(BrokerKey key) {

@@ -1,11 +1,12 @@
 // The place as the control plane's service sees it: the machine's brokers while this control plane is the active one,
-// which alone may open the directory; else nobody's.
+// which alone may open the directory; else nobody's. And, inside `weir up`, the brokers of that.
 #pragma once
 
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "apps/supervised.h"
 #include "provision/machine.h"
 
 namespace weir::apps {
@@ -17,6 +18,8 @@ class SeatedPlace final : public provision::Place {
   template <class T = void>
   using Task = runtime::Task<T>;
 
+  // `supervised` outlives this; null: there are none.
+  void set_supervised(Supervised* supervised) { supervised_ = supervised; }
   void open(std::unique_ptr<provision::Machine> machine);
   // Ends what is under way; the brokers run on.
   Task<void> close() override;
@@ -39,7 +42,13 @@ class SeatedPlace final : public provision::Place {
   void listen(std::function<void(const provision::BrokerEvent&)> listener) override;
 
  private:
+  // Null for brokers of the machine.
+  Supervised* supervised(const provision::BrokerKey& key) const {
+    return key.cluster == Supervised::cluster ? supervised_ : nullptr;
+  }
+
   std::unique_ptr<provision::Machine> machine_;
+  Supervised* supervised_ = nullptr;
   std::function<void(const provision::BrokerEvent&)> listener_;
 };
 

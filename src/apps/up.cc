@@ -166,6 +166,7 @@ ChildSpec control_child(const cli::UpOptions& options, const DataDir& dir, const
                 "--api",       host_port(api.host, api.port),
                 "--addresses", options.addresses,
                 "--ready-fd",  std::to_string(child_ready_fd)};
+  child.argv.emplace_back("--supervised");
   for (auto& flag : log_flags(options.log)) child.argv.push_back(std::move(flag));
   child.log_path = dir.log("control");
   child.stop_all_signal = stop_with_all_signal;  // its clusters' brokers stop with it

@@ -102,6 +102,7 @@ Binder add_control(CLI::App& root) {
   app->add_option("--region", v->options.region, "The region that ARNs and signatures name")
       ->type_name("NAME")
       ->default_str("us-east-1");
+  app->add_flag("--supervised", v->options.supervised, "Show the brokers of the folder's weir up as the cluster local");
   app->add_option("--ready-fd", v->options.ready_fd, "Write \"ready\" to this descriptor once it serves")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber);

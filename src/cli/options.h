@@ -61,6 +61,7 @@ struct ControlOptions {
   config::HostPort api{"127.0.0.1", api_port};
   std::string addresses = "127.0";  // the pool of its brokers' addresses: 127.A
   std::string region = "us-east-1";
+  bool supervised = false;  // a child of weir up, whose brokers are the cluster `local`
   int ready_fd = -1;
   LogOptions log;
 };

@@ -67,6 +67,7 @@ void fields(V& v, Cluster& c) {
   v("spec", c.spec);
   v("policy", c.policy);
   v("policyVersion", c.policy_version);
+  v("supervised", c.supervised);
 }
 template <class V>
 void fields(V& v, Step& s) {

@@ -83,9 +83,13 @@ struct Cluster {
   ClusterSpec spec;
   std::string policy;
   std::string policy_version;
+  // Of `weir up`'s own cluster: where each broker's plaintext listener is. It lives at ZooKeeper's root, and its files
+  // are not this control plane's. Empty: any other cluster.
+  std::map<std::int32_t, std::string> supervised;
 
-  std::string chroot() const { return "/msk/" + name + "-" + id; }
-  std::string place_name() const { return name.substr(0, 40) + "-" + id.substr(0, 36); }
+  std::string chroot() const { return supervised.empty() ? "/msk/" + name + "-" + id : ""; }
+  std::string place_name() const { return supervised.empty() ? made_name() : name; }
+  std::string made_name() const { return name.substr(0, 40) + "-" + id.substr(0, 36); }
   const std::string& zone_of(std::int32_t broker) const { return zones[zone_index(broker)]; }
   std::size_t zone_index(std::int32_t broker) const {
     return static_cast<std::size_t>(broker - 1) % (zones.empty() ? 1 : zones.size());

@@ -245,6 +245,9 @@ Task<Answer<Object>> delete_cluster(Context& context, const aws::Request& reques
         "clusterArn",
         fmt::format("The cluster is in the {} state. It can be deleted when this is over.", name(c.state)));
   }
+  if (!c.supervised.empty()) {
+    co_return bad_request("clusterArn", "This cluster is that of `weir up`: weir down ends it.");
+  }
   auto operation = new_operation(context, c, "DELETE_CLUSTER", c.spec);
   auto begun = co_await begin_operation(context, std::move(*cluster), std::move(operation), ClusterState::deleting);
   if (!begun) co_return std::unexpected(begun.error());
@@ -267,7 +270,9 @@ Task<Answer<Object>> get_bootstrap_brokers(Context& context, const aws::Request&
   for (const auto& [id, added] : c.members) {
     if (taken++ == c.zones.size()) break;
     const auto address = context.place.address_of(c.block, id);
-    plain += fmt::format("{}{}:{}", plain.empty() ? "" : ",", address, plaintext_port);
+    const auto given = c.supervised.find(id);
+    plain += plain.empty() ? "" : ",";
+    plain += given != c.supervised.end() ? given->second : fmt::format("{}:{}", address, plaintext_port);
     tls += fmt::format("{}{}:{}", tls.empty() ? "" : ",", address, tls_port);
   }
   Object out;
@@ -290,8 +295,10 @@ Task<Answer<Object>> list_nodes(Context& context, const aws::Request& request) {
     Object broker;
     broker["brokerId"] = static_cast<double>(id);
     broker["clientSubnet"] = text(c.subnets[c.zone_index(id)]);
-    if (!c.block.empty()) {
-      const auto address = context.place.address_of(c.block, id);
+    const auto given = c.supervised.find(id);
+    if (!c.block.empty() || given != c.supervised.end()) {
+      const auto address = given == c.supervised.end() ? context.place.address_of(c.block, id)
+                                                       : given->second.substr(0, given->second.rfind(':'));
       broker["clientVpcIpAddress"] = text(address);
       broker["endpoints"] = json::array{text(address)};
     }

@@ -1,0 +1,102 @@
+#include "apps/local_cluster.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "apps/supervised.h"
+#include "base/log.h"
+#include "msk/kafka.h"
+#include "msk/store.h"
+
+namespace weir::apps {
+
+namespace {
+
+using runtime::Task;
+
+// MSK's name of the newest version of this level; "3.9" is "3.9.x".
+std::string version_of(const std::string& level) {
+  std::string out(msk::kafka_versions().back().name);
+  for (const auto& version : msk::kafka_versions()) {
+    if (version.level == level) out = version.name;
+  }
+  return out;
+}
+
+void fill(msk::Cluster& cluster, const cli::State& state) {
+  const auto now = runtime::Shard::current()->clock().wall();
+  std::set<std::string> zones;
+  std::map<std::int32_t, milliseconds> members;
+  cluster.supervised.clear();
+  for (const auto& process : state.processes) {
+    if (process.role != "broker" || !process.id) continue;
+    const auto before = cluster.members.find(*process.id);
+    members[*process.id] = before == cluster.members.end() ? now : before->second;
+    zones.insert(process.rack.empty() ? "use1-az1" : process.rack);
+    const auto listener = process.addresses.find("PLAINTEXT");
+    const auto any = std::ranges::find_if(process.addresses, [](const auto& a) { return a.first != "metrics"; });
+    if (listener != process.addresses.end()) {
+      cluster.supervised[*process.id] = listener->second;
+    } else if (any != process.addresses.end()) {
+      cluster.supervised[*process.id] = any->second;
+    }
+  }
+  cluster.members = std::move(members);
+  cluster.zones.assign(zones.begin(), zones.end());
+  cluster.subnets.clear();
+  for (std::size_t i = 1; i <= cluster.zones.size(); ++i) cluster.subnets.push_back(fmt::format("subnet-{:08x}", i));
+  auto& spec = cluster.spec;
+  spec.kafka_version = version_of(state.kafka_version);
+  spec.brokers = static_cast<std::int32_t>(cluster.members.size());
+  spec.instance_type = "kafka.m5.large";
+  spec.client_broker = msk::ClientBroker::plaintext;
+  spec.in_cluster = false;
+}
+
+Task<msk::Stored<>> write(runtime::Shard& shard, runtime::Random& random, zkclient::Zk& zk, msk::Realm realm,
+                          cli::State state) {
+  msk::Store store(shard, zk);
+  auto clusters = co_await store.clusters();
+  if (!clusters) co_return std::unexpected(clusters.error());
+  const auto it = std::ranges::find(*clusters, std::string(Supervised::cluster), &msk::Cluster::name);
+  if (it != clusters->end()) {
+    auto there = co_await store.cluster(it->id);
+    if (!there) co_return std::unexpected(there.error());
+    const auto before = there->value;
+    fill(there->value, state);
+    if (there->value == before || !before.active_operation.empty()) co_return msk::Stored<>();
+    there->value.current_version = msk::new_version(random);
+    co_return co_await store.set_cluster(std::move(*there));
+  }
+  msk::Cluster cluster;
+  cluster.name = Supervised::cluster;
+  cluster.id = msk::new_id(random);
+  cluster.arn = msk::arn_text(realm, msk::cluster_kind, cluster.name, cluster.id);
+  cluster.created = shard.clock().wall();
+  cluster.current_version = msk::new_version(random);
+  fill(cluster, state);
+  msk::Operation operation;
+  operation.id = msk::new_uuid(random);
+  operation.arn = msk::arn_text(realm, msk::operation_kind, cluster.name, cluster.id, operation.id);
+  operation.cluster_id = cluster.id;
+  operation.cluster_arn = cluster.arn;
+  operation.type = "CREATE_CLUSTER";
+  operation.request_id = msk::new_uuid(random);
+  operation.created = cluster.created;
+  operation.from = operation.to = cluster.spec;
+  cluster.active_operation = operation.id;
+  co_return co_await store.create_cluster(std::move(cluster), std::move(operation));
+}
+
+}  // namespace
+
+Task<void> record_local_cluster(runtime::Shard& shard, runtime::Random& random, zkclient::Zk& zk, msk::Realm realm,
+                                cli::State state) {
+  auto written = co_await write(shard, random, zk, std::move(realm), std::move(state));
+  if (!written) WEIR_LOG(warn, "the cluster {} is not in the API: {}", Supervised::cluster, written.error().text);
+}
+
+}  // namespace weir::apps

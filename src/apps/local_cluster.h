@@ -1,0 +1,19 @@
+// The cluster `local`: that of `weir up`, as the MSK API shows it.
+#pragma once
+
+#include <string>
+
+#include "cli/state.h"
+#include "msk/names.h"
+#include "runtime/random.h"
+#include "runtime/shard.h"
+#include "zkclient/zk.h"
+
+namespace weir::apps {
+
+// Its record is as `state` says: made where there is none, through the store as any other cluster's, with an operation
+// that has nothing to do. What goes wrong is said in the log: `local` is not needed for anything else.
+runtime::Task<void> record_local_cluster(runtime::Shard& shard, runtime::Random& random, zkclient::Zk& zk,
+                                         msk::Realm realm, cli::State state);
+
+}  // namespace weir::apps
