@@ -7,7 +7,6 @@
 // The first thing that is wrong is kept; reading goes on with defaults. Messages name parameter, value and range.
 #pragma once
 
-#include <boost/json/fwd.hpp>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -18,6 +17,12 @@
 
 #include "msk/fault.h"
 #include "msk/model.h"
+
+namespace boost::json {
+class array;
+class object;
+class value;
+}  // namespace boost::json
 
 namespace weir::msk {
 

@@ -4,7 +4,6 @@
 // request live until it has ended.
 #pragma once
 
-#include <boost/json/fwd.hpp>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,6 +16,12 @@
 #include "msk/params.h"
 #include "msk/service.h"
 #include "msk/store.h"
+
+namespace boost::json {
+class array;
+class object;
+class value;
+}  // namespace boost::json
 
 namespace weir::msk::api {
 
