@@ -31,19 +31,21 @@ std::string sentence(std::string_view text) {
   return out;
 }
 
-std::string body_of(const Fault& fault) {
+// Clients of AWS's JSON protocol (Kinesis, KMS), which name their operation in a header, look for the type in the body.
+std::string body_of(const Fault& fault, bool typed) {
   json::object o;
+  if (typed) o["__type"] = fault.type;
   if (!fault.invalid_parameter.empty()) o["invalidParameter"] = sentence(fault.invalid_parameter);
   o["message"] = sentence(fault.message);
   return json::serialize(o);
 }
 
-net::HttpResponse http_fault(const Fault& fault) {
+net::HttpResponse http_fault(const Fault& fault, bool typed = false) {
   net::HttpResponse out;
   out.status = fault.status;
   out.content_type = "application/json";
   out.headers.emplace_back("x-amzn-errortype", fault.type);
-  out.body = body_of(fault);
+  out.body = body_of(fault, typed);
   return out;
 }
 
@@ -172,7 +174,7 @@ struct Endpoint::Impl {
     auto caller = co_await verified(request);
     if (!caller) {
       WEIR_LOG_LIMITED(info, log_interval, "refused a request of {}: {}", peer, caller.error().type);
-      co_return http_fault(caller.error());
+      co_return http_fault(caller.error(), !request.header("x-amz-target").empty());
     }
     auto* service = *std::ranges::find(services, caller->service, &Service::name);
     auto match = service->router().match(request.method, request.target);
