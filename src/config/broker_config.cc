@@ -249,7 +249,7 @@ void read_replication(const Read& r, BrokerConfig& c) {
   if (r.is_set("replica.socket.receive.buffer.bytes"))
     r.get("replica.socket.receive.buffer.bytes", c.replica_socket_receive_buffer_bytes);
   r.get("replica.high.watermark.checkpoint.interval.ms", c.replica_high_watermark_checkpoint_interval_ms);
-  r.get("replica.selector.class", c.replica_selector_class);
+  c.rack_aware_reads = r.text("replica.selector.class") == rack_aware_selector;
   r.get("num.replica.fetchers", c.num_replica_fetchers);
   r.get("leader.replication.throttled.rate", c.leader_replication_throttled_rate);
   r.get("follower.replication.throttled.rate", c.follower_replication_throttled_rate);

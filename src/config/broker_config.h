@@ -60,6 +60,10 @@ struct BrokerLayers {
   Properties file;             // server.properties with --override on top
 };
 
+// The rules by which a consumer is sent to a replica that Kafka brings (replica.selector.class, KIP-392).
+inline constexpr std::string_view rack_aware_selector = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+inline constexpr std::string_view leader_selector = "org.apache.kafka.common.replica.LeaderSelector";
+
 // Times in milliseconds, sizes in bytes, as the keys' names say. Defaults are Kafka 3.9's.
 struct BrokerConfig {
   // Who and where.
@@ -133,7 +137,7 @@ struct BrokerConfig {
   std::int32_t replica_socket_timeout_ms = 30000;
   std::int32_t replica_socket_receive_buffer_bytes = -1;  // as above
   std::int64_t replica_high_watermark_checkpoint_interval_ms = 5000;
-  std::string replica_selector_class;  // empty: leader only
+  bool rack_aware_reads = false;  // replica.selector.class names Kafka's RackAwareReplicaSelector
   std::int32_t num_replica_fetchers = 1;
   std::int64_t leader_replication_throttled_rate = 9223372036854775807;
   std::int64_t follower_replication_throttled_rate = 9223372036854775807;

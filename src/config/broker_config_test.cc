@@ -149,6 +149,20 @@ TEST(BrokerConfig, UnknownKeysAreWarnings) {
   EXPECT_EQ(c.num_partitions, 1);
 }
 
+TEST(BrokerConfig, reads_from_the_nearest_replica_are_asked_for_by_the_whole_name_of_kafkas_class) {
+  auto [aware, none, accepted] =
+      load({{"replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector"}});
+  EXPECT_TRUE(aware.rack_aware_reads);
+  EXPECT_THAT(none, IsEmpty());
+  auto [leader, still_none, accepted2] =
+      load({{"replica.selector.class", "org.apache.kafka.common.replica.LeaderSelector"}});
+  EXPECT_FALSE(leader.rack_aware_reads);
+  EXPECT_THAT(still_none, IsEmpty());
+  auto [own, warnings, accepted3] = load({{"replica.selector.class", "com.example.Selector"}});
+  EXPECT_FALSE(own.rack_aware_reads);
+  EXPECT_THAT(warnings, ElementsAre(testing::HasSubstr("replica.selector.class=com.example.Selector")));
+}
+
 TEST(BrokerConfig, DynamicLayersStandOverTheFile) {
   Properties file{{"message.max.bytes", "1000"}, {"max.connections", "10"}, {"num.partitions", "5"}};
   auto [c, warnings, accepted] =

@@ -310,6 +310,11 @@ void check_rules(const Read& r, const BrokerConfig& c, std::vector<std::string>&
       warnings.push_back(fmt::format("{}=true has no effect: revocation is not checked", key));
     }
   }
+  const auto selector = r.text("replica.selector.class");
+  if (!selector.empty() && selector != rack_aware_selector && selector != leader_selector) {
+    warnings.push_back(fmt::format("replica.selector.class={} is a class of Java's and has no effect: {} is known",
+                                   selector, rack_aware_selector));
+  }
   must(c.inter_broker_protocol < KafkaVersion{4, 0}, "inter.broker.protocol.version",
        "at most 3.9, the last version of Kafka with ZooKeeper");
   must(c.inter_broker_protocol >= KafkaVersion{1, 1}, "inter.broker.protocol.version",

@@ -49,7 +49,7 @@ class SparseIndex {
   runtime::Io<> truncate(FileCache& cache, Offset offset);
   // Empty, with an empty file.
   runtime::Io<> reset(FileCache& cache);
-  // Empty, without a file: the first entries make it. 10,000 idle partitions have none.
+  // Empty, without a file: the first entries make it, or the clean stop.
   runtime::Io<> discard(FileCache& cache);
   // The file is there, if only empty: a closed segment without one is taken for damaged.
   runtime::Io<> ensure_file(FileCache& cache);

@@ -617,8 +617,11 @@ bool Log::flush_due(TimestampMs now) const {
 Result<> Log::close(TimestampMs now) {
   if (auto fine = usable(); !fine) return fine;
   if (segments_.size() == 1 && active().size() == 0 && unsynced_files_.empty()) {
-    // Nothing was written since it was made or emptied: there is nothing to bring to the disk.
+    // Nothing was written since it was made or emptied: there is nothing to bring to the disk. A Java broker that takes
+    // the directory over wants the indexes' files all the same, and says so as an error, segment by segment.
+    const auto closed = active().close(cache_);
     abandon();
+    if (!closed) return storage_error(closed.error());
     return {};
   }
   if (auto done = active().close(cache_); !done) return storage_error(done.error());

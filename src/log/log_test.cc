@@ -742,6 +742,25 @@ TEST_F(LogTest, ACleanStartScansNoDataAndMissingIndexesAreRebuilt) {
   EXPECT_EQ(whole(last), before);
 }
 
+// A Java broker that takes the directory back says an ERROR for each segment without them.
+TEST_F(LogTest, AfterACleanStopEachSegmentHasItsIndexFiles) {
+  const auto both = [this] {
+    const auto base = log->active_base_offset();
+    return *disk->exists("/d/t-with-dash-3/" + segment_file(base, ".index")) &&
+           *disk->exists("/d/t-with-dash-3/" + segment_file(base, ".timeindex"));
+  };
+  open(false);
+  ASSERT_TRUE(log->close(now));
+  EXPECT_TRUE(both()) << "of a log that never took a record";
+  open(true);
+  append_numbered(0, 40);
+  ASSERT_TRUE(log->roll(now));
+  ASSERT_TRUE(log->close(now));
+  EXPECT_TRUE(both()) << "of an empty segment behind others";
+  open(true);
+  EXPECT_EQ(log->log_end(), Offset{40});
+}
+
 TEST_F(LogTest, WhatDeletionsAndSwapsLeftIsPutInOrder) {
   config.segment_bytes = 400;
   open();

@@ -452,8 +452,8 @@ runtime::Io<> Segment::write_indexes(FileCache& cache) {
 }
 
 runtime::Io<> Segment::close(FileCache& cache) {
-  if (size_ == 0) return {};
-  if (max_timestamp_.timestamp > times_.last().value_or(TimeEntry{}).timestamp) times_.append(max_timestamp_);
+  if (size_ > 0 && max_timestamp_.timestamp > times_.last().value_or(TimeEntry{}).timestamp)
+    times_.append(max_timestamp_);
   if (auto done = write_indexes(cache); !done) return done;
   if (auto done = offsets_.ensure_file(cache); !done) return done;
   return times_.ensure_file(cache);

@@ -263,7 +263,7 @@ Task<Response> fetch(Request& request) {
   fetching.replica_id = BrokerId{replica_id};
   if (request.version() >= 15) fetching.replica_epoch = BrokerEpoch{in.replica_state.replica_epoch};
   fetching.leader_only = fetching.replica || request.version() < 11;
-  if (!fetching.leader_only && !node.config()->config.replica_selector_class.empty()) fetching.rack = in.rack_id;
+  if (!fetching.leader_only && node.config()->config.rack_aware_reads) fetching.rack = in.rack_id;
   fetching.isolation = fetching.replica          ? log::Isolation::log_end
                        : in.isolation_level == 1 ? log::Isolation::read_committed
                                                  : log::Isolation::high_watermark;

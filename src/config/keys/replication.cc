@@ -30,7 +30,7 @@ constexpr Key rows[] = {
     {"replica.lag.time.max.ms", int64, "30000", {}, high, read_only, active,
      "After how long without catching up a follower is out of sync."},
     {"replica.selector.class", string, std::nullopt, {}, medium, read_only, active,
-     "Java name of the rule by which consumers are sent to a replica; RackAwareReplicaSelector is known."},
+     "Java name of the rule by which consumers are sent to a replica; org.apache.kafka.common.replica.RackAwareReplicaSelector is known."},
     {"replica.socket.receive.buffer.bytes", int32, "65536", {}, high, read_only, active,
      "Receive buffer of a follower's socket; -1, or leaving it out, leaves it to the system."},
     {"replica.socket.timeout.ms", int32, "30000", {}, high, read_only, active,
