@@ -27,6 +27,7 @@
 
 namespace weir::broker {
 
+class BrokerTls;
 class ControllerChannel;
 class Groups;
 class Orders;
@@ -57,6 +58,7 @@ class Node {
   runtime::Random* random = nullptr;
   BrokerMetrics* metrics = nullptr;
   ImageBoard* images = nullptr;
+  const BrokerTls* tls = nullptr;
   replica::ReplicaManager* replicas = nullptr;
   Groups* groups = nullptr;
   ProducerIdSource* producer_ids = nullptr;         // control shard
