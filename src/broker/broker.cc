@@ -15,6 +15,7 @@
 #include "broker/pipeline.h"
 #include "broker/producer_id_source.h"
 #include "broker/timed_zk.h"
+#include "broker/tls.h"
 #include "broker/zk_security.h"
 #include "controller/config_follower.h"
 #include "controller/register.h"
@@ -106,6 +107,8 @@ struct Broker::Impl {
   Task<void> stop(bool others_stay);
 
   Result<> check_listeners();
+  Task<Result<>> load_tls();
+  Task<void> watch_tls();
   replica::ManagerOptions replica_options();
   replica::Settings settings(std::string_view topic);
   Task<Result<>> connect();
@@ -135,6 +138,8 @@ struct Broker::Impl {
   runtime::Shard& control;
   BrokerMetrics metrics;
   ImageBoard images;
+  BrokerTls tls;
+  runtime::Waiter* tls_look = nullptr;  // of watch_tls()
   std::unique_ptr<IsrChanges> isr_changes;
   std::unique_ptr<replica::ReplicaManager> replicas;
   std::unique_ptr<Groups> groups;
@@ -168,6 +173,7 @@ Broker::Impl::Impl(Environment e, config::BrokerLayers layers, config::BrokerCon
       control(*env.shards.front()),
       metrics(*env.metrics),
       images(env.shards),
+      tls(*env.files),
       pipeline(node),
       scope(control) {
   node.shards = env.shards;
@@ -177,6 +183,7 @@ Broker::Impl::Impl(Environment e, config::BrokerLayers layers, config::BrokerCon
   node.random = env.random;
   node.metrics = &metrics;
   node.images = &images;
+  node.tls = &tls;
   node.set_config(std::make_shared<const LiveConfig>(LiveConfig{std::move(config), std::move(layers)}));
   const auto live = node.config();
   const auto slots = static_cast<std::size_t>(std::max(live->config.max_incremental_fetch_session_cache_slots, 0));
@@ -188,9 +195,11 @@ Broker::Impl::Impl(Environment e, config::BrokerLayers layers, config::BrokerCon
 Result<> Broker::Impl::check_listeners() {
   const auto live = node.config();
   for (const auto& endpoint : live->config.listeners) {
-    if (endpoint.protocol != config::SecurityProtocol::plaintext) {
+    const bool served = endpoint.protocol == config::SecurityProtocol::plaintext ||
+                        endpoint.protocol == config::SecurityProtocol::ssl;
+    if (!served) {
       return fail(ErrorCode::INVALID_CONFIG,
-                  fmt::format("listeners: {} has security protocol {}; this version of Weir serves PLAINTEXT only",
+                  fmt::format("listeners: {} has security protocol {}; this version of Weir serves PLAINTEXT and SSL",
                               endpoint.text(), config::name(endpoint.protocol)));
     }
   }
@@ -372,6 +381,7 @@ Task<void> Broker::Impl::apply_broker_config() {
   for (const auto& warning : loaded->warnings) WEIR_LOG(warn, "{}", warning);
   node.set_config(std::make_shared<const LiveConfig>(LiveConfig{std::move(loaded->config), std::move(layers)}));
   if (server) server->set_limits(connection_limits(node.config()->config));
+  if (tls_look != nullptr) tls_look->wake();
   set_throttles();
   // Topics without overrides follow the broker's defaults.
   std::vector<std::string> topics;
@@ -446,7 +456,13 @@ Task<Result<>> Broker::Impl::read_configs() {
 
 Task<Result<>> Broker::Impl::listen() {
   const auto live = node.config();
-  server = std::make_unique<net::Server>(env.shards, *env.sockets, pipeline, server_options(live->config));
+  auto options = server_options(live->config);
+  if (tls.any()) {
+    options.transports = [this](const net::Endpoint& listener, std::unique_ptr<runtime::Socket> socket) {
+      return tls.accepted(listener, std::move(socket));
+    };
+  }
+  server = std::make_unique<net::Server>(env.shards, *env.sockets, pipeline, std::move(options));
   std::vector<net::ListenerOptions> listeners;
   for (const auto& endpoint : live->config.listeners) {
     auto& to = listeners.emplace_back();
@@ -519,6 +535,9 @@ client::ConnectionOptions Broker::Impl::connection_options(milliseconds timeout)
   client::ConnectionOptions options;
   options.client_id = std::to_string(node.id.value);  // as brokers of Apache Kafka call themselves
   options.request_timeout = timeout;
+  options.transport = [this](std::unique_ptr<runtime::Socket> socket, const runtime::Address& to) {
+    return tls.dialled(node.config()->config.inter_broker_listener, std::move(socket), to);
+  };
   return options;
 }
 
@@ -540,6 +559,27 @@ controller::ControllerOptions Broker::Impl::controller_options(milliseconds sess
     }
   };
   return options;
+}
+
+// The stores of all listeners that speak TLS, and from then on a look at them every few seconds: a new certificate is
+// taken without a restart.
+Task<Result<>> Broker::Impl::load_tls() {
+  auto load = [this] { return tls.load(node.config()->config); };
+  auto loaded = co_await env.pool->run(std::move(load));
+  if (loaded && tls.any()) scope.spawn(watch_tls());
+  co_return loaded;
+}
+
+Task<void> Broker::Impl::watch_tls() {
+  while (!stopping) {
+    runtime::Waiter look(control);
+    tls_look = &look;
+    co_await look.wait(tls_look_interval);
+    tls_look = nullptr;
+    if (stopping) break;
+    auto refresh = [this] { tls.refresh(node.config()->config); };
+    co_await env.pool->run(std::move(refresh));
+  }
 }
 
 // How many partitions this broker still leads that somebody else could.
@@ -607,6 +647,7 @@ Task<Result<>> Broker::Impl::start() {
   if (auto done = co_await connect(); !done) co_return done;
   if (auto done = co_await settle_ids(); !done) co_return done;
   if (auto done = co_await read_configs(); !done) co_return done;
+  if (auto done = co_await load_tls(); !done) co_return done;
   if (auto done = co_await replicas->start(); !done) co_return done;
   replicas_started = true;
   set_throttles();
@@ -656,6 +697,7 @@ Task<void> Broker::Impl::let_answers_go() {
 
 Task<void> Broker::Impl::stop(bool others_stay) {
   stopping = true;
+  if (tls_look != nullptr) tls_look->wake();
   if (controller_started && others_stay) co_await hand_over();
   if (server) server->stop_accepting();
   if (orders) orders->open();

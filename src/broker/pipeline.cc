@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "broker/api/table.h"
 #include "broker/request.h"
+#include "broker/tls.h"
 
 namespace weir::broker {
 namespace {
@@ -235,6 +236,16 @@ Task<void> Serving::write_answers() {
 }  // namespace
 
 Task<void> Pipeline::serve(std::shared_ptr<net::Connection> connection) {
+  if (node_.tls != nullptr && node_.tls->any()) {
+    const auto principal = node_.tls->principal(*connection);
+    if (!principal) {
+      WEIR_LOG_LIMITED(warn, seconds(1), "closing the connection from {}: {}", connection->peer().text(),
+                       principal.error().message);
+      co_return;
+    }
+    WEIR_LOG(debug, "connection {} of listener {}: {}, {}", connection->id(), connection->listener(), *principal,
+             connection->transport().protection().empty() ? "plaintext" : connection->transport().protection());
+  }
   Serving serving(node_, *connection);
   co_await serving.run();
 }

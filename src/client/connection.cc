@@ -39,8 +39,16 @@ Task<Result<std::shared_ptr<Connection>>> Connection::open(runtime::Shard& shard
                                                            ConnectionOptions options) {
   auto socket = co_await sockets.connect(shard, address, options.socket);
   if (!socket) co_return fail(ErrorCode::NETWORK_EXCEPTION, socket.error().message);
-  auto transport = options.transport ? options.transport(std::move(*socket)) : net::plain_transport(std::move(*socket));
+  auto transport =
+      options.transport ? options.transport(std::move(*socket), address) : net::plain_transport(std::move(*socket));
+  bool late = false;
+  const auto timer = shard.schedule(shard.clock().mono() + options.handshake_max, [&late, seen = transport.get()] {
+    late = true;
+    seen->close();
+  });
   auto opened = co_await transport->open();
+  shard.cancel(timer);
+  if (late) co_return fail(ErrorCode::NETWORK_EXCEPTION, fmt::format("{} does not shake hands", address.text()));
   if (!opened) co_return fail(ErrorCode::NETWORK_EXCEPTION, opened.error().message);
   std::shared_ptr<Connection> made(
       new Connection(shard, scope, std::move(address), std::move(options), std::move(transport)));

@@ -39,8 +39,9 @@ struct ConnectionOptions {
   std::size_t in_flight_max = 64;                  // more wait for their turn
   std::uint32_t response_bytes_max = 128U << 20U;  // a longer answer closes the connection
   runtime::SocketOptions socket;
-  // The seat of TLS and SASL; null: plaintext.
-  std::function<std::unique_ptr<net::Transport>(std::unique_ptr<runtime::Socket>)> transport;
+  // The seat of TLS and SASL, told which address was dialled; null: plaintext.
+  std::function<std::unique_ptr<net::Transport>(std::unique_ptr<runtime::Socket>, const runtime::Address&)> transport;
+  milliseconds handshake_max{10'000};  // of that transport
 };
 
 // Which versions a call may use; the highest that both sides know is taken.

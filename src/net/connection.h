@@ -109,6 +109,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   runtime::Shard& shard() { return shard_; }
   Transport& transport() { return *transport_; }
+  const Transport& transport() const { return *transport_; }
   const runtime::Address& local() const { return transport_->local(); }
   const runtime::Address& peer() const { return transport_->peer(); }
   const std::string& listener() const { return listener_; }

@@ -170,6 +170,15 @@ Result<StoreContents> read_store(std::string_view content, const StorePasswords&
   return in_order(std::move(*found), where);
 }
 
+std::string fingerprint(std::string_view content) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  unsigned int size = 0;
+  EVP_Digest(content.data(), content.size(), digest.data(), &size, EVP_sha256(), nullptr);
+  std::string out;
+  for (unsigned int i = 0; i < size; ++i) out += fmt::format("{:02x}", digest[i]);
+  return out;
+}
+
 std::string refolded_pem(std::string_view text) {
   constexpr std::size_t line = 64;
   constexpr std::string_view dashes = "-----";

@@ -33,6 +33,9 @@ struct StorePasswords {
 // PKCS#12 store with several keys gives the first of them.
 Result<StoreContents> read_store(std::string_view content, const StorePasswords& passwords, std::string_view where);
 
+// SHA-256, in hexadecimal: whether a store is another one.
+std::string fingerprint(std::string_view content);
+
 // PEM as it stands in a configuration value, where lines may have become blanks or been joined, with lines again.
 std::string refolded_pem(std::string_view text);
 
