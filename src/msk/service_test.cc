@@ -1,0 +1,437 @@
+#include "msk/service.h"
+
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+
+#include "msk/fake_place.h"
+#include "msk/params.h"
+#include "runtime/sim.h"
+#include "zkclient/memory.h"
+
+namespace weir::msk {
+namespace {
+
+namespace json = boost::json;
+
+struct Said {
+  int status = 0;
+  json::object body;
+  std::string error;  // type
+  std::string message;
+  std::string parameter;
+};
+
+class MskTest : public testing::Test {
+ protected:
+  MskTest() { make(); }
+  ~MskTest() override {
+    end();
+    runtime::block_on(shard, [this]() -> Task<void> { return closed(); });
+  }
+
+  void make() {
+    ServiceOptions options;
+    options.realm.account = "123456789012";
+    options.zookeeper = "127.0.0.1:2181";
+    options.poll = milliseconds(20);
+    options.certify = [](std::string, std::vector<std::string>, std::vector<std::string>) {
+      return std::expected<Certificate, std::string>(Certificate{"certificate", "authority"});
+    };
+    service = std::make_unique<Service>(shard, world.random(), *zk, place, options);
+    runtime::block_on(shard, [this]() -> Task<void> { return started(); });
+  }
+  void end() {
+    if (!service) return;
+    runtime::block_on(shard, [this]() -> Task<void> { return service->stop(); });
+    service.reset();
+  }
+  // The control plane dies where it stands, and another one goes on.
+  void again() {
+    end();
+    make();
+  }
+  Task<void> started() {
+    auto ok = co_await service->start();
+    EXPECT_TRUE(ok.has_value()) << ok.error();
+    service->set_active(true);
+  }
+  Task<void> closed() {
+    co_await zk->close();
+    co_await brokers_zk->close();
+  }
+
+  Said call(const std::string& operation, json::object body = {}, aws::Labels labels = {}, aws::Query query = {}) {
+    aws::Request request;
+    request.operation = operation;
+    request.labels = std::move(labels);
+    request.query = std::move(query);
+    request.body = std::make_shared<const json::object>(std::move(body));
+    Said said;
+    runtime::block_on(shard, [this, &request, &said]() -> Task<void> { return one(std::move(request), said); });
+    return said;
+  }
+  Task<void> one(aws::Request request, Said& said) {
+    auto reply = co_await service->handle(std::move(request));
+    if (!reply) {
+      said.status = reply.error().status;
+      said.error = reply.error().type;
+      said.message = reply.error().message;
+      said.parameter = reply.error().invalid_parameter;
+      co_return;
+    }
+    said.status = reply->status;
+    if (!reply->body.empty()) said.body = json::parse(reply->body).as_object();
+  }
+  Said on(const std::string& operation, const std::string& arn, json::object body = {}, aws::Query query = {}) {
+    return call(operation, std::move(body), {{"clusterArn", arn}}, std::move(query));
+  }
+
+  static json::object create_body(std::string name = "c1", int brokers = 3) {
+    json::object group{{"clientSubnets", json::array{"subnet-a", "subnet-b", "subnet-c"}},
+                       {"instanceType", "kafka.m5.large"}};
+    json::object transit{{"clientBroker", "TLS_PLAINTEXT"}, {"inCluster", true}};
+    return {{"clusterName", name},
+            {"kafkaVersion", "2.2.1"},
+            {"numberOfBrokerNodes", brokers},
+            {"brokerNodeGroupInfo", group},
+            {"encryptionInfo", json::object{{"encryptionInTransit", transit}}}};
+  }
+  static std::string text(const json::object& object, std::string_view key) {
+    const auto* found = object.if_contains(key);
+    return found != nullptr && found->is_string() ? std::string(std::string_view(found->as_string())) : "";
+  }
+  json::object info(const std::string& arn) {
+    auto said = on("DescribeCluster", arn);
+    return said.status == 200 ? said.body.at("clusterInfo").as_object() : json::object();
+  }
+  std::string state(const std::string& arn) { return text(info(arn), "state"); }
+  std::string version(const std::string& arn) { return text(info(arn), "currentVersion"); }
+  bool becomes(const std::string& arn, const std::string& wanted) {
+    for (int i = 0; i < 400; ++i) {
+      if (state(arn) == wanted) return true;
+      world.run_for(milliseconds(50));
+    }
+    return false;
+  }
+  std::string make_cluster(json::object body = create_body()) {
+    auto said = call("CreateCluster", std::move(body));
+    EXPECT_EQ(said.status, 200) << said.message;
+    auto arn = text(said.body, "clusterArn");
+    EXPECT_TRUE(becomes(arn, "ACTIVE")) << state(arn);
+    return arn;
+  }
+  // The operation of an answer, when it is over: its record.
+  json::object over(const Said& said) {
+    EXPECT_EQ(said.status, 200) << said.message;
+    const auto arn = text(said.body, "clusterOperationArn");
+    for (int i = 0; i < 600; ++i) {
+      auto answer = call("DescribeClusterOperation", {}, {{"clusterOperationArn", arn}});
+      auto record = answer.body.at("clusterOperationInfo").as_object();
+      const auto now = text(record, "operationState");
+      if (now.ends_with("_COMPLETE") || now.ends_with("_FAILED")) return record;
+      world.run_for(milliseconds(50));
+    }
+    ADD_FAILURE() << "the operation does not end";
+    return {};
+  }
+  void write(const std::string& path, const std::string& data) {
+    runtime::block_on(shard, [this, path, data]() -> Task<void> { return put(path, data); });
+  }
+  Task<void> put(std::string path, std::string data) {
+    auto made = co_await zkclient::create_with_parents(*zk, path, data);
+    if (!made) (void)co_await zk->set(path, data);
+  }
+  void erase(const std::string& path) {
+    runtime::block_on(shard, [this, path]() -> Task<void> { return take(path); });
+  }
+  Task<void> take(std::string path) { (void)co_await zk->remove(path); }
+  std::string data(const std::string& path) {
+    for (const auto& [at, what] : tree->dump()) {
+      if (at == path) return what;
+    }
+    return "";
+  }
+  std::string chroot(const std::string& arn) {
+    const auto connect = text(info(arn), "zookeeperConnectString");
+    const auto slash = connect.find('/');
+    return slash == std::string::npos ? "" : connect.substr(slash);
+  }
+
+  runtime::SimWorld world{7};
+  runtime::Shard& shard{world.shard()};
+  std::shared_ptr<zkclient::MemoryTree> tree{zkclient::MemoryTree::make()};
+  std::unique_ptr<zkclient::Zk> zk{tree->connect()};
+  std::unique_ptr<zkclient::Zk> brokers_zk{tree->connect()};
+  FakePlace place{shard, *brokers_zk};
+  std::unique_ptr<Service> service;
+};
+
+TEST_F(MskTest, AClusterComesUpIsShownAndGoes) {
+  auto said = call("CreateCluster", create_body("tutorial"));
+  ASSERT_EQ(said.status, 200) << said.message;
+  EXPECT_EQ(text(said.body, "state"), "CREATING");
+  EXPECT_EQ(text(said.body, "clusterName"), "tutorial");
+  const auto arn = text(said.body, "clusterArn");
+  EXPECT_TRUE(arn.starts_with("arn:aws:kafka:us-east-1:123456789012:cluster/tutorial/")) << arn;
+  EXPECT_FALSE(info(arn).contains("zookeeperConnectString"));
+  EXPECT_EQ(on("GetBootstrapBrokers", arn).error, "ConflictException");
+  ASSERT_TRUE(becomes(arn, "ACTIVE"));
+
+  const auto cluster = info(arn);
+  EXPECT_EQ(cluster.at("numberOfBrokerNodes").as_int64(), 3);
+  EXPECT_EQ(text(cluster, "zookeeperConnectString"), "127.0.0.1:2181/msk/tutorial-" + arn.substr(arn.rfind('/') + 1));
+  EXPECT_FALSE(cluster.contains("activeOperationArn"));
+  const auto& spec = place.all.begin()->second.spec;
+  EXPECT_EQ(spec.properties.at("inter.broker.protocol.version"), "2.2");
+  EXPECT_EQ(spec.properties.at("listeners"),
+            "CLIENT://127.0.1.1:9092,CLIENT_SECURE://127.0.1.1:9094,REPLICATION://127.0.1.1:9093");
+  EXPECT_EQ(spec.properties.at("unclean.leader.election.enable"), "true");  // MSK's default before 2.3
+  EXPECT_EQ(spec.properties.at("zookeeper.connect"), text(cluster, "zookeeperConnectString"));
+  EXPECT_EQ(spec.zone, "use1-az1");
+
+  auto brokers = on("GetBootstrapBrokers", arn).body;
+  EXPECT_EQ(text(brokers, "bootstrapBrokerString"), "127.0.1.1:9092,127.0.1.2:9092,127.0.1.3:9092");
+  EXPECT_EQ(text(brokers, "bootstrapBrokerStringTls"), "127.0.1.1:9094,127.0.1.2:9094,127.0.1.3:9094");
+  EXPECT_EQ(brokers.size(), 2U);
+  auto nodes = on("ListNodes", arn).body.at("nodeInfoList").as_array();
+  ASSERT_EQ(nodes.size(), 3U);
+  EXPECT_EQ(nodes[1].at("brokerNodeInfo").at("brokerId").as_double(), 2.0);
+  auto listed = call("ListClustersV2", {}, {}, {{"clusterNameFilter", "tuto"}}).body.at("clusterInfoList").as_array();
+  ASSERT_EQ(listed.size(), 1U);
+  EXPECT_EQ(listed[0].at("clusterType").as_string(), "PROVISIONED");
+  EXPECT_EQ(listed[0].at("provisioned").at("numberOfBrokerNodes").as_int64(), 3);
+
+  EXPECT_EQ(on("DeleteCluster", arn, {}, {{"currentVersion", "K000"}}).parameter, "currentVersion");
+  auto deleted = on("DeleteCluster", arn, {}, {{"currentVersion", text(cluster, "currentVersion")}});
+  EXPECT_EQ(text(deleted.body, "state"), "DELETING") << deleted.message;
+  for (int i = 0; i < 100 && on("DescribeCluster", arn).status != 404; ++i) world.run_for(milliseconds(50));
+  EXPECT_EQ(on("DescribeCluster", arn).error, "NotFoundException");
+  EXPECT_TRUE(place.all.empty());
+  for (const auto& [path, value] : tree->dump()) {
+    EXPECT_EQ(path.find("tutorial"), std::string::npos) << path;  // the chroot and the name are gone
+  }
+  make_cluster(create_body("tutorial"));  // the name is free again, and so are the addresses
+  EXPECT_EQ(place.all.begin()->second.spec.address, "127.0.1.1");
+}
+
+TEST_F(MskTest, ANameIsTakenOnce) {
+  make_cluster();
+  auto said = call("CreateCluster", create_body());
+  EXPECT_EQ(said.status, 409);
+  EXPECT_EQ(said.error, "ConflictException");
+  EXPECT_EQ(said.message, "A resource with this name already exists.");
+  EXPECT_EQ(said.parameter, "clusterName");
+}
+
+TEST_F(MskTest, EveryBoundOfACreationIsChecked) {
+  struct Case {
+    std::function<void(json::object&)> spoil;
+    std::string parameter;
+    std::string message;  // a part
+  };
+  const auto group = [](json::object& b) -> json::object& { return b["brokerNodeGroupInfo"].as_object(); };
+  const std::vector<Case> cases{
+      {[](json::object& b) { b["clusterName"] = std::string(65, 'x'); }, "clusterName", "1 to 64"},
+      {[](json::object& b) { b["clusterName"] = "-x"; }, "clusterName", "pattern"},
+      {[](json::object& b) { b.erase("clusterName"); }, "clusterName", "required"},
+      {[](json::object& b) { b["clusterName"] = 5; }, "clusterName", "string"},
+      {[](json::object& b) { b["kafkaVersion"] = "2.1.0"; }, "kafkaVersion",
+       "Unsupported KafkaVersion [2.1.0]. Valid values: [1.1.1, 2.2.1,"},
+      {[](json::object& b) { b["numberOfBrokerNodes"] = 30; }, "numberOfBrokerNodes", "from 1 to 15"},
+      {[](json::object& b) { b["numberOfBrokerNodes"] = 4; }, "numberOfBrokerNodes", "multiple"},
+      {[](json::object& b) { b["numberOfBrokerNodes"] = 2.5; }, "numberOfBrokerNodes", "whole number"},
+      {[&](json::object& b) { group(b)["clientSubnets"] = json::array{"a"}; }, "clientSubnets", "two or three"},
+      {[&](json::object& b) { group(b)["clientSubnets"] = json::array{"a", "a", "b"}; }, "clientSubnets",
+       "two or three"},
+      {[&](json::object& b) { group(b)["instanceType"] = "kafka.huge"; }, "instanceType", "kafka.m5.large"},
+      {[&](json::object& b) { group(b)["instanceType"] = "express.m7g.large"; }, "instanceType", "not supported yet"},
+      {[&](json::object& b) {
+         group(b)["storageInfo"] = json::object{{"ebsStorageInfo", json::object{{"volumeSize", 99999}}}};
+       },
+       "volumeSize", "from 1 to 16384"},
+      {[](json::object& b) { b["enhancedMonitoring"] = "MORE"; }, "enhancedMonitoring", "PER_TOPIC_PER_BROKER"},
+      {[](json::object& b) { b["storageMode"] = "TIERED"; }, "storageMode", "not supported yet"},
+      {[](json::object& b) { b["encryptionInfo"] = json::array(); }, "encryptionInfo", "structure"},
+      {[](json::object& b) {
+         b["clientAuthentication"] = json::object{{"sasl", json::object{{"iam", json::object{{"enabled", true}}}}}};
+       },
+       "iam", "not supported yet"},
+      {[](json::object& b) {
+         b["encryptionInfo"] = json::object{{"encryptionAtRest", json::object{{"dataVolumeKMSKeyId", "k"}}}};
+       },
+       "dataVolumeKMSKeyId", "not supported yet"},
+      {[](json::object& b) {
+         json::object s3{{"enabled", true}, {"bucket", "b"}};
+         b["loggingInfo"] = json::object{{"brokerLogs", json::object{{"s3", s3}}}};
+       },
+       "s3", "not supported yet"},
+      {[](json::object& b) { b["configurationInfo"] = json::object{{"arn", "nonsense"}, {"revision", 1}}; }, "arn",
+       "Invalid Configuration ARN."},
+      {[](json::object& b) { b["tags"] = json::object{{"aws:x", "y"}}; }, "tags", "aws:"},
+  };
+  for (const auto& each : cases) {
+    auto body = create_body();
+    each.spoil(body);
+    const auto said = call("CreateCluster", body);
+    EXPECT_EQ(said.status, 400) << json::serialize(body);
+    EXPECT_EQ(said.error, "BadRequestException");
+    EXPECT_EQ(said.parameter, each.parameter) << said.message;
+    EXPECT_NE(said.message.find(each.message), std::string::npos) << said.message;
+  }
+  EXPECT_TRUE(place.all.empty());
+}
+
+TEST_F(MskTest, ACreationThatFailsSaysWhyAndCanOnlyBeDeleted) {
+  place.trouble = [](const std::string& what, const provision::BrokerSpec& spec) -> std::optional<provision::Failure> {
+    if (what != "start" || spec.key.broker != 2) return std::nullopt;
+    return provision::Failure{provision::Failure::Kind::not_ready, "Broker 2 ended: port 9092 is taken."};
+  };
+  const auto arn = text(call("CreateCluster", create_body()).body, "clusterArn");
+  ASSERT_TRUE(becomes(arn, "FAILED"));
+  EXPECT_NE(text(info(arn).at("stateInfo").as_object(), "message").find("port 9092 is taken"), std::string::npos);
+  auto update =
+      on("UpdateBrokerType", arn, {{"currentVersion", version(arn)}, {"targetInstanceType", "kafka.m5.xlarge"}});
+  EXPECT_EQ(update.status, 400);
+  EXPECT_EQ(on("DeleteCluster", arn).status, 200);
+  for (int i = 0; i < 100 && on("DescribeCluster", arn).status != 404; ++i) world.run_for(milliseconds(50));
+  EXPECT_EQ(on("DescribeCluster", arn).status, 404);
+}
+
+TEST_F(MskTest, ConfigurationsHaveRevisionsAndStayWhileTheyAreUsed) {
+  const auto blob = [](std::string_view s) { return json::value(to_base64(s)); };
+  json::object body{{"name", "Custom"},
+                    {"kafkaVersions", json::array{"1.1.1"}},
+                    {"serverProperties", blob("auto.create.topics.enable = true\nlog.roll.ms = 604800000\n")}};
+  auto made = call("CreateConfiguration", body);
+  ASSERT_EQ(made.status, 200) << made.message;
+  const auto arn = text(made.body, "arn");
+  EXPECT_EQ(made.body.at("latestRevision").at("revision").as_int64(), 1);
+  EXPECT_EQ(call("CreateConfiguration", body).status, 409);
+  body["name"] = "Other";
+  body["serverProperties"] = blob("listeners=PLAINTEXT://:9092\n");
+  auto refused = call("CreateConfiguration", body);
+  EXPECT_EQ(refused.parameter, "serverProperties");
+  EXPECT_NE(refused.message.find("listeners"), std::string::npos);
+  body["serverProperties"] = blob("replica.lag.time.max.ms=99999\n");
+  EXPECT_NE(call("CreateConfiguration", body).message.find("from 10000 to 30000"), std::string::npos);
+  body["serverProperties"] = "%%%";
+  EXPECT_NE(call("CreateConfiguration", body).message.find("base64"), std::string::npos);
+
+  auto revised = call("UpdateConfiguration", {{"serverProperties", blob("num.partitions=3\n")}, {"description", "two"}},
+                      {{"arn", arn}});
+  ASSERT_EQ(revised.status, 200) << revised.message;
+  EXPECT_EQ(revised.body.at("latestRevision").at("revision").as_int64(), 2);
+  auto second = call("DescribeConfigurationRevision", {}, {{"arn", arn}, {"revision", "2"}});
+  EXPECT_EQ(text(second.body, "serverProperties"), to_base64("num.partitions=3\n"));
+  EXPECT_EQ(call("DescribeConfigurationRevision", {}, {{"arn", arn}, {"revision", "3"}}).status, 404);
+  auto page = call("ListConfigurationRevisions", {}, {{"arn", arn}}, {{"maxResults", "1"}});
+  ASSERT_EQ(page.body.at("revisions").as_array().size(), 1U);
+  auto rest = call("ListConfigurationRevisions", {}, {{"arn", arn}},
+                   {{"maxResults", "1"}, {"nextToken", text(page.body, "nextToken")}});
+  EXPECT_EQ(rest.body.at("revisions").as_array()[0].at("revision").as_int64(), 2);
+  EXPECT_FALSE(rest.body.contains("nextToken"));
+  EXPECT_EQ(call("ListConfigurations", {}, {}, {{"maxResults", "101"}}).parameter, "maxResults");
+  EXPECT_EQ(call("ListConfigurations", {}, {}, {{"nextToken", "junk"}}).parameter, "nextToken");
+
+  auto with = create_body();
+  with["configurationInfo"] = json::object{{"arn", arn}, {"revision", 2}};
+  const auto cluster = make_cluster(with);
+  EXPECT_EQ(place.all.begin()->second.spec.properties.at("num.partitions"), "3");
+  auto kept = call("DeleteConfiguration", {}, {{"arn", arn}});
+  EXPECT_EQ(kept.status, 400);
+  EXPECT_TRUE(kept.message.starts_with("Configuration is in use by one or more clusters.")) << kept.message;
+  EXPECT_EQ(on("DeleteCluster", cluster).status, 200);
+  for (int i = 0; i < 100 && on("DescribeCluster", cluster).status != 404; ++i) world.run_for(milliseconds(50));
+  EXPECT_EQ(text(call("DeleteConfiguration", {}, {{"arn", arn}}).body, "state"), "DELETING");
+  EXPECT_EQ(call("DescribeConfiguration", {}, {{"arn", arn}}).status, 404);
+}
+
+TEST_F(MskTest, TagsPolicyAndVpcConnectionsAreKept) {
+  const auto arn = make_cluster();
+  EXPECT_EQ(call("TagResource", {{"tags", json::object{{"a", "1"}, {"b", "2"}}}}, {{"resourceArn", arn}}).status, 204);
+  EXPECT_EQ(call("UntagResource", {}, {{"resourceArn", arn}}, {{"tagKeys", "a"}}).status, 204);
+  auto tags = call("ListTagsForResource", {}, {{"resourceArn", arn}}).body.at("tags").as_object();
+  EXPECT_EQ(json::serialize(tags), R"({"b":"2"})");
+  EXPECT_EQ(call("ListTagsForResource", {}, {{"resourceArn", arn + "0"}}).status, 404);
+
+  EXPECT_EQ(on("GetClusterPolicy", arn).status, 404);
+  EXPECT_EQ(on("PutClusterPolicy", arn, {{"policy", "no json"}}).parameter, "policy");
+  auto put = on("PutClusterPolicy", arn, {{"policy", R"({"Statement":[]})"}});
+  ASSERT_EQ(put.status, 200) << put.message;
+  EXPECT_EQ(on("PutClusterPolicy", arn, {{"policy", R"({"Statement":[]})"}, {"currentVersion", "K1"}}).parameter,
+            "currentVersion");
+  EXPECT_EQ(text(on("GetClusterPolicy", arn).body, "policy"), R"({"Statement":[]})");
+  EXPECT_EQ(on("DeleteClusterPolicy", arn).status, 200);
+  EXPECT_EQ(on("GetClusterPolicy", arn).status, 404);
+
+  json::object body{{"targetClusterArn", arn},
+                    {"authentication", "TLS"},
+                    {"vpcId", "vpc-1"},
+                    {"clientSubnets", json::array{"s"}},
+                    {"securityGroups", json::array{"g"}}};
+  auto vpc = call("CreateVpcConnection", body);
+  ASSERT_EQ(vpc.status, 200) << vpc.message;
+  EXPECT_EQ(call("ListVpcConnections").body.at("vpcConnections").as_array().size(), 1U);
+  EXPECT_EQ(on("ListClientVpcConnections", arn).body.at("clientVpcConnections").as_array().size(), 1U);
+  const auto vpc_arn = text(vpc.body, "vpcConnectionArn");
+  EXPECT_EQ(call("DeleteVpcConnection", {}, {{"arn", vpc_arn}}).status, 200);
+  EXPECT_EQ(call("DescribeVpcConnection", {}, {{"arn", vpc_arn}}).status, 404);
+}
+
+TEST_F(MskTest, WhatIsNotThereYetSaysSo) {
+  for (const std::string operation : {"CreateReplicator", "BatchAssociateScramSecret"}) {
+    auto said = call(operation);
+    EXPECT_EQ(said.error, "BadRequestException");
+    EXPECT_NE(said.message.find("not supported yet"), std::string::npos);
+  }
+  EXPECT_EQ(call("ListReplicators").status, 200);
+  EXPECT_EQ(call("DescribeReplicator", {}, {{"replicatorArn", "arn:x"}}).status, 404);
+}
+
+TEST_F(MskTest, TopicsAreMadeAsKafkaMakesThem) {
+  const auto arn = make_cluster();
+  auto body = json::object{
+      {"topicName", "t"}, {"partitionCount", 2}, {"replicationFactor", 3}, {"configs", to_base64("retention.ms=1000")}};
+  auto made = on("CreateTopic", arn, body);
+  ASSERT_EQ(made.status, 200) << made.message;
+  EXPECT_EQ(on("CreateTopic", arn, body).error, "TopicExistsException");
+  EXPECT_EQ(data(chroot(arn) + "/config/topics/t"), R"({"version":1,"config":{"retention.ms":"1000"}})");
+  auto assignment = zkwire::layout::decode_topic("t", data(chroot(arn) + "/brokers/topics/t"));
+  ASSERT_TRUE(assignment.has_value());
+  ASSERT_EQ(assignment->partitions.size(), 2U);
+  EXPECT_EQ(assignment->partitions.begin()->second.replicas.size(), 3U);
+  body["topicName"] = "bad/name";
+  EXPECT_EQ(on("CreateTopic", arn, body).parameter, "topicName");
+  body["topicName"] = "u";
+  body["replicationFactor"] = 4;
+  EXPECT_EQ(on("CreateTopic", arn, body).parameter, "replicationFactor");
+  const aws::Labels labels{{"clusterArn", arn}, {"topicName", "t"}};
+  EXPECT_EQ(call("UpdateTopic", {{"partitionCount", 1}}, labels).parameter, "partitionCount");
+  EXPECT_EQ(call("UpdateTopic", {{"partitionCount", 5}, {"configs", to_base64("retention.ms=5")}}, labels).status, 200);
+  auto topic = call("DescribeTopic", {}, labels).body;
+  EXPECT_EQ(topic.at("partitionCount").as_int64(), 5);
+  EXPECT_EQ(from_base64(text(topic, "configs")), "retention.ms=5\n");
+  EXPECT_EQ(call("DescribeTopicPartitions", {}, labels, {{"maxResults", "4"}}).body.at("partitions").as_array().size(),
+            4U);
+  EXPECT_EQ(on("ListTopics", arn).body.at("topics").as_array().size(), 1U);
+  EXPECT_EQ(text(call("DeleteTopic", {}, labels).body, "status"), "DELETING");
+  EXPECT_EQ(call("DeleteTopic", {}, {{"clusterArn", arn}, {"topicName", "none"}}).error,
+            "UnknownTopicOrPartitionException");
+}
+
+TEST_F(MskTest, ABrokerThatIsDownShowsAsHealingWithItsCause) {
+  const auto arn = make_cluster();
+  auto& broker = place.all.begin()->second;
+  broker.state = provision::BrokerState::backing_off;
+  broker.cause = "it was killed by signal 9";
+  ASSERT_TRUE(becomes(arn, "HEALING"));
+  EXPECT_NE(text(info(arn).at("stateInfo").as_object(), "message").find("signal 9"), std::string::npos);
+  auto refused = on("UpdateBrokerCount", arn, {{"currentVersion", version(arn)}, {"targetNumberOfBrokerNodes", 6}});
+  EXPECT_NE(refused.message.find("HEALING"), std::string::npos);
+  broker.state = provision::BrokerState::running;
+  EXPECT_TRUE(becomes(arn, "ACTIVE"));
+}
+
+}  // namespace
+}  // namespace weir::msk
