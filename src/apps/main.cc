@@ -32,6 +32,8 @@ struct Run {
   int operator()(const cli::UpOptions& o) const { return apps::run_up(o); }
   int operator()(const cli::ClusterOptions& o) const { return apps::run_cluster(o); }
   int operator()(const cli::OperationOptions& o) const { return apps::run_operation_watch(o); }
+  int operator()(const cli::CredentialsOptions& o) const { return apps::run_credentials(o); }
+  int operator()(const cli::CaOptions& o) const { return apps::run_ca(o); }
   int operator()(const cli::StatusOptions& o) const { return apps::run_status(o); }
   int operator()(const cli::DownOptions& o) const { return apps::run_down(o); }
   int operator()(const cli::RestartOptions& o) const { return apps::run_restart(o); }

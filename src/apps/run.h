@@ -19,6 +19,11 @@ int run_control(const cli::ControlOptions& options);
 // Through the API, as any other client.
 int run_cluster(const cli::ClusterOptions& options);
 int run_operation_watch(const cli::OperationOptions& options);
+// On the folder's file.
+int run_credentials(const cli::CredentialsOptions& options);
+
+// On the folder's files.
+int run_ca(const cli::CaOptions& options);
 
 int run_status(const cli::StatusOptions& options);
 int run_down(const cli::DownOptions& options);

@@ -9,7 +9,9 @@
 #include <optional>
 #include <sstream>
 
+#include "cli/ca_line.h"
 #include "cli/control_line.h"
+#include "cli/credentials_line.h"
 #include "cli/log_flags.h"
 #include "cli/place.h"
 #include "config/key.h"
@@ -338,6 +340,8 @@ std::expected<Command, Answer> parse_command_line(const std::vector<std::string>
   binders.push_back(add_control(root));
   for (auto& binder : add_cluster(root)) binders.push_back(std::move(binder));
   binders.push_back(add_operation(root));
+  for (auto& binder : add_ca(root)) binders.push_back(std::move(binder));
+  for (auto& binder : add_credentials(root)) binders.push_back(std::move(binder));
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // as CLI11 wants them
   try {
     if (arguments.empty()) return std::unexpected(Answer{exit_usage, root.help()});

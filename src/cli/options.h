@@ -90,6 +90,30 @@ struct OperationOptions {
   int timeout_seconds = 3600;
 };
 
+// The access keys of a folder; its control plane need not run.
+struct CredentialsOptions {
+  enum class Action : std::uint8_t { list, add, activate, deactivate, revoke };
+  Action action = Action::list;
+  std::string data_dir;
+  std::string id;    // activate, deactivate, revoke
+  std::string user;  // add
+  bool json = false;
+};
+
+// The certificate authority of a folder, which is made when there is none.
+struct CaOptions {
+  enum class Action : std::uint8_t { export_trust, sign, issue };
+  Action action = Action::export_trust;
+  std::string data_dir;
+  std::string format = "pem";  // export: pem, pkcs12, jks
+  std::string password = "changeit";
+  std::string out;                 // empty: standard output
+  std::string request;             // sign: a file, or -
+  std::vector<std::string> names;  // issue: of a broker
+  std::string subject;             // or of a client
+  int days = 397;
+};
+
 struct StatusOptions {
   std::string data_dir;
   bool json = false;
@@ -125,8 +149,8 @@ struct MigrateCheckOptions {
 
 struct VersionOptions {};
 
-using Command =
-    std::variant<BrokerOptions, ZookeeperOptions, UpOptions, ControlOptions, ClusterOptions, OperationOptions,
-                 StatusOptions, DownOptions, RestartOptions, EnvOptions, MigrateCheckOptions, VersionOptions>;
+using Command = std::variant<BrokerOptions, ZookeeperOptions, UpOptions, ControlOptions, ClusterOptions,
+                             OperationOptions, CredentialsOptions, StatusOptions, DownOptions, RestartOptions,
+                             CaOptions, EnvOptions, MigrateCheckOptions, VersionOptions>;
 
 }  // namespace weir::cli
