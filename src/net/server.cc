@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <limits>
+#include <list>
 #include <tuple>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 
 #include "base/log.h"
@@ -57,7 +57,7 @@ struct Server::Impl {
     explicit Seat(runtime::Shard& s) : shard(s), scope(s) {}
     runtime::Shard& shard;
     runtime::Scope scope;
-    std::unordered_set<std::shared_ptr<Connection>> open;
+    std::list<std::shared_ptr<Connection>> open;  // in the order they came
     std::uint64_t connections = 0;
     bool stopping = false;
   };
@@ -366,12 +366,12 @@ runtime::Task<void> Server::Impl::run(Door& door, Seat& seat, std::unique_ptr<ru
     with.protocol = options.protocol;
     const auto connection =
         Connection::make(seat.shard, std::move(transport), with, number, door.options.endpoint.listener);
-    seat.open.insert(connection);
+    const auto at = seat.open.insert(seat.open.end(), connection);
     if (seat.stopping) connection->close();
     const bool ready = co_await shake_hands(connection);
     if (ready) co_await serve(connection);
     co_await connection->finish();
-    seat.open.erase(connection);
+    seat.open.erase(at);
   }
   home->post([this, &door, &seat, host] { left(door, seat, host); });
 }

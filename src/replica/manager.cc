@@ -1,7 +1,6 @@
 #include "replica/manager.h"
 
 #include <algorithm>
-#include <map>
 #include <mutex>
 #include <utility>
 
@@ -426,7 +425,7 @@ Task<void> ReplicaManager::stop_part(Part& part, const std::vector<Stop>& stops,
   co_await Turn::take(part);
   const Turn turn(part);
   FetcherUpdates updates(parts_.size());
-  std::map<log::Directory*, std::vector<std::size_t>> removed;
+  std::vector<std::pair<log::Directory*, std::vector<std::size_t>>> removed;
   for (const auto i : mine) {
     const auto& stop = stops[i];
     const auto it = part.partitions.find(stop.partition);
@@ -451,7 +450,9 @@ Task<void> ReplicaManager::stop_part(Part& part, const std::vector<Stop>& stops,
     part.partitions.erase(it);
     count_log(directory, -1);
     part.removals.push_back(std::move(*removal));
-    removed[&directory].push_back(i);
+    auto known = std::ranges::find(removed, &directory, [](const auto& one) { return one.first; });
+    if (known == removed.end()) known = removed.emplace(known, &directory, std::vector<std::size_t>());
+    known->second.push_back(i);
   }
   send(std::move(updates));
   part.bell.wake();
@@ -509,7 +510,7 @@ void ReplicaManager::follow(Part& part, const std::shared_ptr<Partition>& partit
   const bool follows = partition->role() == Role::follower && to.leader.value >= 0 && part.fetchers;
   const auto had = part.followed.find(partition->id());
   if (had != part.followed.end() && (!follows || had->second != to.leader)) unfollow(part, partition->id(), out);
-  if (!follows) return;
+  if (!follows || (leaving_.load(std::memory_order_relaxed) && !part.followed.contains(partition->id()))) return;
   part.followed[partition->id()] = to.leader;
   auto& update = update_for(partition->id(), to.leader, out);
   update.follow = Following{partition, &part.shard, to.leader_epoch, partition->topic_id()};

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <memory>
+#include <set>
 #include <utility>
 
 #include "base/log.h"
@@ -314,12 +316,10 @@ void Partition::on_data(std::weak_ptr<DataWait> wait, log::Isolation isolation) 
   auto& waits = appends ? append_waits_ : data_waits_;
   auto& prune_at = appends ? append_prune_at_ : prune_at_;
   if (waits.size() >= prune_at) {
-    std::erase_if(waits, [](const auto& weak) { return weak.expired(); });
-    // A fetch that is woken by other partitions again and again comes here each time.
-    std::ranges::sort(waits, std::owner_less<>());
-    const auto twice = std::ranges::unique(
-        waits, [](const auto& a, const auto& b) { return !a.owner_before(b) && !b.owner_before(a); });
-    waits.erase(twice.begin(), twice.end());
+    // A fetch that is woken by other partitions again and again comes here each time. Who came first is woken first,
+    // wherever it lies in memory.
+    std::set<std::weak_ptr<DataWait>, std::owner_less<>> met;
+    std::erase_if(waits, [&](const auto& weak) { return weak.expired() || !met.insert(weak).second; });
     prune_at = std::max<std::size_t>(16, 2 * waits.size());
   }
   waits.push_back(std::move(wait));
