@@ -52,6 +52,11 @@ class Tree final : public MemoryTree, public std::enable_shared_from_this<Tree> 
     }
     return out;
   }
+  std::optional<std::string> data(const std::string& path) const override {
+    const std::lock_guard lock(mutex_);
+    const auto found = nodes_.find(path);
+    return found == nodes_.end() ? std::nullopt : std::optional(found->second.data);
+  }
   std::size_t watches() const override {
     const std::lock_guard lock(mutex_);
     std::size_t n = 0;

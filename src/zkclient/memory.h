@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,8 @@ class MemoryTree {
   virtual std::map<std::string, std::uint64_t> operations() const = 0;
   // Every path and its data, in order, without the root; for assertions.
   virtual std::vector<std::pair<std::string, std::string>> dump() const = 0;
+  // Of one node; none: it is not there.
+  virtual std::optional<std::string> data(const std::string& path) const = 0;
   virtual std::size_t watches() const = 0;
 };
 

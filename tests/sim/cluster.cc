@@ -1,6 +1,7 @@
 #include "cluster.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
 
@@ -67,10 +68,16 @@ std::vector<std::string> Cluster::hosts() const {
   return all;
 }
 
+std::vector<std::string> Cluster::directories() const {
+  std::vector<std::string> all{"/data"};
+  for (std::size_t i = 2; i <= options_.directories; ++i) all.push_back(fmt::format("/data{}", i));
+  return all;
+}
+
 config::Properties Cluster::properties(const Node& node) const {
   config::Properties all{{"broker.id", std::to_string(node.id_.value)},
                          {"listeners", fmt::format("PLAINTEXT://{}:9092", node.machine_.host())},
-                         {"log.dirs", "/data"},
+                         {"log.dirs", fmt::format("{}", fmt::join(directories(), ","))},
                          {"zookeeper.connect", "zk:2181"},
                          {"zookeeper.session.timeout.ms", "6000"},
                          {"offsets.topic.num.partitions", "1"},
@@ -116,6 +123,11 @@ void Cluster::live(Node& node) {
   environment.connect = [service = service_,
                          p = &process](zkclient::RealOptions options) -> Result<std::unique_ptr<zkclient::Zk>> {
     return service->connect(*p, options.session_timeout);
+  };
+  environment.failed = [this, &node, number = life->number](const std::string& why) {
+    world_.after(nanoseconds(0), [this, &node, number, why] {
+      ended(node, number, "it cannot go on: " + why, node.state_ != Node::State::stopping);
+    });
   };
   life->broker = std::make_unique<broker::Broker>(std::move(environment), std::move(layers), std::move(loaded->config));
   process.shards().front()->post([this, &node, life] { life->scope.spawn(run(this, &node, life)); });
@@ -180,6 +192,7 @@ void Cluster::lose_power(Node& node) {
   node.machine_.lose_power();
   node.life_.reset();
   node.state_ = Node::State::down;
+  if (on_power_loss_) on_power_loss_(node.id_);
 }
 void Cluster::end_at_file_operation(Node& node, std::uint64_t operations, bool power) {
   if (node.down() || node.machine_.process() == nullptr) return;
@@ -188,6 +201,7 @@ void Cluster::end_at_file_operation(Node& node, std::uint64_t operations, bool p
                      power ? "loses power" : "is killed"));
     node.life_.reset();
     node.state_ = Node::State::down;
+    if (power && on_power_loss_) on_power_loss_(node.id_);
   });
 }
 

@@ -24,9 +24,10 @@ using runtime::Task;
 struct ClusterOptions {
   std::uint64_t seed = 1;
   int brokers = 3;
-  std::size_t shards = 1;     // of each broker
-  config::Properties broker;  // besides those of the simulation
-  bool verbose = false;       // says what happens, and what the brokers log
+  std::size_t shards = 1;       // of each broker
+  std::size_t directories = 1;  // log.dirs, of each
+  config::Properties broker;    // besides those of the simulation
+  bool verbose = false;         // says what happens, and what the brokers log
 };
 
 // One machine that a broker runs on, and its broker's life of now.
@@ -83,6 +84,11 @@ class Cluster {
   // All brokers are up; false when that took longer than `limit`.
   bool wait_up(nanoseconds limit);
 
+  // Log directories of every broker.
+  std::vector<std::string> directories() const;
+  // Told of each machine that loses power, at that moment.
+  void set_on_power_loss(std::function<void(BrokerId)> told) { on_power_loss_ = std::move(told); }
+
   // Says `text` when verbose, with the time.
   void tell(std::string_view text);
   // Since the world began.
@@ -104,6 +110,7 @@ class Cluster {
   std::vector<std::unique_ptr<Node>> nodes_;
   std::unique_ptr<runtime::SimMachine> client_machine_;
   runtime::SimProcess* clients_ = nullptr;
+  std::function<void(BrokerId)> on_power_loss_;
 };
 
 // Log lines of what runs in this world: with its time and whose they are, to stderr; or none at all.

@@ -4,12 +4,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <utility>
 
 namespace weir::sim {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, Fault>, 10> names{{{"kill", Fault::kill},
+constexpr std::array<std::pair<std::string_view, Fault>, 11> names{{{"kill", Fault::kill},
                                                                     {"power", Fault::power},
                                                                     {"stop", Fault::stop},
                                                                     {"cut", Fault::cut},
@@ -18,9 +19,8 @@ constexpr std::array<std::pair<std::string_view, Fault>, 10> names{{{"kill", Fau
                                                                     {"pause", Fault::pause},
                                                                     {"clock", Fault::clock},
                                                                     {"disk", Fault::disk},
+                                                                    {"broken", Fault::broken},
                                                                     {"zk", Fault::zk}}};
-constexpr seconds before_power_loss{20};  // undisturbed: what earlier faults did is over, all is in sync
-constexpr seconds after_power_loss{30};   // and nothing else until the machine is back in sync
 constexpr std::chrono::microseconds near_min{50};
 constexpr std::chrono::microseconds near_max{2000};
 
@@ -44,8 +44,8 @@ bool parse_faults(std::string_view text, std::set<Fault>& out) {
   return true;
 }
 
-Faults::Faults(Cluster& cluster, std::set<Fault> kinds, bool flushed)
-    : cluster_(cluster), random_(cluster.random()), kinds_(kinds.begin(), kinds.end()), flushed_(flushed) {}
+Faults::Faults(Cluster& cluster, std::set<Fault> kinds)
+    : cluster_(cluster), random_(cluster.random()), kinds_(kinds.begin(), kinds.end()) {}
 
 nanoseconds Faults::between(milliseconds least, milliseconds most) {
   return least + nanoseconds(random_.below(static_cast<std::uint64_t>(nanoseconds(most - least).count())));
@@ -116,10 +116,6 @@ void Faults::down(Node& node, Fault how) {
     return;
   }
   const bool power = how == Fault::power;
-  if (power && !flushed_) {
-    if (!undisturbed()) return;
-    quiet_until_ = cluster_.world().clock().mono() + away + after_power_loss;
-  }
   if (chance(40)) {
     cluster_.end_at_file_operation(node, 1 + random_.below(40), power);
     // Wherever that was: when nothing was written for long, it ends between two jobs.
@@ -225,26 +221,38 @@ void Faults::zk() {
   });
 }
 
-bool Faults::undisturbed() {
-  const auto nodes = cluster_.nodes();
-  const bool all_up = std::ranges::all_of(nodes, [](const Node* node) { return node->state() == Node::State::up; });
-  return all_up && undo_.empty() && cluster_.world().clock().mono() - last_at_ > before_power_loss;
+void Faults::break_directory(Node& node) {
+  using Op = runtime::SimFiles::Op;
+  if (!broken_.insert(node.id()).second) return;
+  const auto all = cluster_.directories();
+  const auto directory = all[random_.below(all.size())];
+  const auto number = chance(60) ? EIO : ENOSPC;
+  const auto what = random_.below(4);
+  const unsigned percent = chance(60) ? 100 : 20;
+  cluster_.tell(fmt::format("{} of {} fails: {} of {}, error {}, {} %", directory, node.machine().host(),
+                            std::array{"writes", "syncs", "changes", "all"}[what], directory, number, percent));
+  node.machine().set_disk_fault([this, directory, number, what, percent](Op op, const std::string& path) {
+    if (path != directory && !path.starts_with(directory + "/")) return 0;
+    const bool changes = op == Op::rename || op == Op::remove || op == Op::truncate || op == Op::make_directory;
+    const bool syncs = op == Op::sync || op == Op::sync_directory;
+    const bool hit = what == 3 || (what == 0 && op == Op::write) || (what == 1 && syncs) ||
+                     (what == 2 && (op == Op::write || syncs || changes));
+    return hit && (percent == 100 || chance(percent)) ? number : 0;
+  });
+  undo_after(between(milliseconds(300), milliseconds(chance(50) ? 3000 : 15'000)), [this, &node, directory] {
+    cluster_.tell(fmt::format("{} of {} is mended", directory, node.machine().host()));
+    broken_.erase(node.id());
+    node.machine().set_disk_fault(nullptr);
+    // What was given up is taken up again by a new process only.
+    if (node.down()) return;
+    cluster_.kill(node);
+    cluster_.start(node);
+  });
 }
 
 void Faults::strike() {
-  const auto now = cluster_.world().clock().mono();
-  if (now < quiet_until_) return;
-  // Some runs are left alone now and then, so that a lonely fault has its turn, too.
-  if (now < pause_until_ && kinds_.size() > 1) {
-    if (now > pause_until_ - seconds(4) && std::ranges::find(kinds_, Fault::power) != kinds_.end()) {
-      down(any(), Fault::power);
-    }
-    return;
-  }
-  if (!flushed_ && chance(4)) pause_until_ = now + before_power_loss + seconds(5);
   ++count_;
   const auto kind = kinds_[random_.below(kinds_.size())];
-  if (kind != Fault::power) last_at_ = now;
   auto& node = any();
   switch (kind) {
     case Fault::kill:
@@ -281,6 +289,7 @@ void Faults::strike() {
                  [&node] { node.machine().set_pool_latency(nanoseconds(0), nanoseconds(0)); });
       return;
     }
+    case Fault::broken: break_directory(node); return;
     case Fault::zk: zk(); return;
   }
 }

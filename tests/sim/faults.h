@@ -13,26 +13,25 @@
 namespace weir::sim {
 
 enum class Fault : std::uint8_t {
-  kill,   // a process ends; also in the middle of a file operation
-  power,  // a machine loses power; also in the middle of a file operation. Not sooner than 30 s after the last
-          // one, unless everything is flushed before it is acknowledged
-  stop,   // a clean stop
-  cut,    // a link, both ways or one way; a broker from all; a broker from the coordination service
-  reset,  // connections break
-  slow,   // a link with delays up to half a second
-  pause,  // a process stands still
-  clock,  // the wall clock jumps
-  disk,   // a slow disk
-  zk,     // the coordination service breaks connections, or is not there for a while
+  kill,    // a process ends; also in the middle of a file operation
+  power,   // a machine loses power; also in the middle of a file operation
+  stop,    // a clean stop
+  cut,     // a link, both ways or one way; a broker from all; a broker from the coordination service
+  reset,   // connections break
+  slow,    // a link with delays up to half a second
+  pause,   // a process stands still
+  clock,   // the wall clock jumps
+  disk,    // a slow disk
+  broken,  // a log directory fails; later its broker is started again with it mended
+  zk,      // the coordination service breaks connections, or is not there for a while
 };
-inline constexpr std::string_view all_faults = "kill,power,stop,cut,reset,slow,pause,clock,disk,zk";
+inline constexpr std::string_view all_faults = "kill,power,stop,cut,reset,slow,pause,clock,disk,broken,zk";
 // Nothing: a name that is none. "all" is all of them.
 bool parse_faults(std::string_view text, std::set<Fault>& out);
 
 class Faults {
  public:
-  // `flushed`: every record is flushed before it is acknowledged.
-  Faults(Cluster& cluster, std::set<Fault> kinds, bool flushed);
+  Faults(Cluster& cluster, std::set<Fault> kinds);
 
   // From now on until heal(), something every `every` on average.
   void start(nanoseconds every);
@@ -44,9 +43,9 @@ class Faults {
   void strike();
   void down(Node& node, Fault how);
   void bring_back(Node& node, nanoseconds in);
-  bool undisturbed();
   void cut();
   void slow();
+  void break_directory(Node& node);
   void zk();
   // Undone after a time; at once by heal().
   void undo_after(nanoseconds time, std::function<void()> undo);
@@ -59,12 +58,9 @@ class Faults {
   Cluster& cluster_;
   runtime::Random& random_;
   const std::vector<Fault> kinds_;
-  const bool flushed_;
   nanoseconds every_{};
   bool active_ = false;
-  nanoseconds quiet_until_{0};  // nothing else may happen before
-  nanoseconds pause_until_{0};  // nothing but a power failure near its end
-  nanoseconds last_at_{0};      // the last fault
+  std::set<BrokerId> broken_;  // those with a failing directory
   std::size_t count_ = 0;
   std::uint64_t last_undo_ = 0;
   std::map<std::uint64_t, std::function<void()>> undo_;

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -43,8 +45,15 @@ class History {
   // What was read of a partition after all else, from its start to its end; and what a replica has on its disk.
   void at_end(const TopicPartition& where, std::int64_t start, std::int64_t end, Records records);
   void replica(const TopicPartition& where, int broker, std::int64_t start, Records records);
-  // Something that must not happen was seen by who made this history.
+  // The log's start has moved past where this consumer stands; it goes on from there.
+  void start_moved(int consumer, const TopicPartition& where);
+  // Something that must not happen was seen by who made this history; of a partition, where it is about one.
   void problem(std::string what);
+  void problem(const TopicPartition& where, std::string what);
+  // Kafka does not promise to keep what this partition had (exposure.h). That its replicas agree is still asked.
+  void excuse(const TopicPartition& where) { excused_.insert({where.topic, where.partition.value}); }
+  bool excused(const TopicPartition& where) const { return excused_.contains({where.topic, where.partition.value}); }
+  std::size_t excused() const { return excused_.size(); }
 
   // What is wrong; empty when nothing is.
   std::vector<std::string> judge() const;
@@ -81,7 +90,8 @@ class History {
   std::map<std::pair<int, Where>, std::int64_t> last_read_;
   std::map<Where, End> ends_;
   std::map<Where, std::vector<Replica>> replicas_;
-  std::vector<std::string> problems_;
+  std::vector<std::pair<std::optional<Where>, std::string>> problems_;
+  std::set<Where> excused_;
   std::size_t acks_ = 0;
   std::size_t reads_ = 0;
 };

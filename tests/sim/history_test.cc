@@ -92,6 +92,33 @@ TEST_F(Judge, ReplicasDiffer) {
   history.replica(where, 2, 0, {});
   EXPECT_THAT(history.judge(), ElementsAre(StartsWith("DIVERGED")));
 }
+TEST_F(Judge, AnExcusedPartitionMayLoseButItsReplicasAgree) {
+  acked("a", 0, 1);
+  acked("b", 1, 1, 1);
+  history.read(0, where, 0, "a", at(2));
+  history.read(0, where, 1, "b", at(2));
+  history.at_end(where, 0, 1, {{0, "a"}});
+  EXPECT_THAT(history.judge(), ElementsAre(StartsWith("LOST"), StartsWith("VANISHED")));
+  history.excuse(where);
+  EXPECT_THAT(history.judge(), ElementsAre());
+  history.replica(where, 1, 0, {});
+  EXPECT_THAT(history.judge(), ElementsAre(StartsWith("DIVERGED")));
+  history.problem({"u", PartitionId{0}}, "OFFSET");
+  history.problem(where, "SEQUENCE");
+  EXPECT_THAT(history.judge(), ElementsAre(StartsWith("OFFSET"), StartsWith("DIVERGED")));
+}
+TEST_F(Judge, WhatRetentionTookIsNotMissed) {
+  acked("a", 0, 1);
+  acked("b", 1, 3);
+  acked("c", 2, 5);
+  history.read(0, where, 0, "a", at(6));
+  history.start_moved(0, where);
+  history.read(0, where, 2, "c", at(7));
+  history.at_end(where, 2, 3, {{2, "c"}});
+  EXPECT_THAT(history.judge(), ElementsAre());
+  acked("d", 3, 8);
+  EXPECT_THAT(history.judge(), ElementsAre(StartsWith("LOST")));
+}
 TEST_F(Judge, ARecordThatNobodyWrote) {
   history.at_end(where, 0, 1, {{0, "x"}});
   EXPECT_THAT(history.judge(), ElementsAre(StartsWith("UNASKED")));

@@ -25,10 +25,10 @@ struct Child {
 
 void report(const Outcome& outcome) {
   fmt::print(
-      "seed {}: {:.0f} s, {} faults, {} writes, {} acknowledged, {} read, healthy after {:.1f} s, "
-      "fingerprint {:016x}\n",
-      outcome.seed, outcome.seconds, outcome.faults, outcome.writes, outcome.acks, outcome.reads, outcome.healthy_after,
-      outcome.fingerprint);
+      "seed {}: {:.0f} s, {} faults, {} writes, {} acknowledged, {} read, {} commits, {} partitions excused, "
+      "healthy after {:.1f} s, fingerprint {:016x}\n",
+      outcome.seed, outcome.seconds, outcome.faults, outcome.writes, outcome.acks, outcome.reads, outcome.commits,
+      outcome.excused, outcome.healthy_after, outcome.fingerprint);
   for (const auto& problem : outcome.problems) fmt::print("  {}\n", problem);
   std::fflush(stdout);
 }

@@ -4,6 +4,8 @@
 
 #include <map>
 
+#include "exposure.h"
+#include "groups.h"
 #include "workload.h"
 
 namespace weir::sim {
@@ -26,19 +28,38 @@ Outcome run(const RunOptions& options) {
   cluster_options.verbose = options.verbose;
   const bool flushed = shape->below(4) == 0;
   if (flushed) cluster_options.broker["log.flush.interval.messages"] = "1";
+  cluster_options.directories = 1 + shape->below(2);
+  cluster_options.broker["log.retention.check.interval.ms"] = "2000";
   auto& cluster = Cluster::make(cluster_options);
-  cluster.tell(fmt::format("seed {}: {} brokers of {} shards{}", options.seed, cluster_options.brokers,
-                           cluster_options.shards, flushed ? ", all is flushed" : ""));
+  const bool retention = shape->below(3) == 0;
+  const bool dense = shape->below(3) == 0;
+  cluster.tell(fmt::format("seed {}: {} brokers of {} shards and {} directories{}{}", options.seed,
+                           cluster_options.brokers, cluster_options.shards, cluster_options.directories,
+                           flushed ? ", all is flushed" : "", retention ? ", old records go" : ""));
 
-  static auto* workloads = new std::vector<Workload*>;  // never destroyed, as the cluster
-  auto& work = *workloads->emplace_back(new Workload(cluster, {}));
-  auto& faults = *new Faults(cluster, options.faults, flushed);
+  // Never destroyed, as the cluster.
+  static auto* workloads = new std::vector<Workload*>;
+  static auto* groups = new std::vector<Groups*>;
+  static auto* exposures = new std::vector<Exposure*>;
+  WorkloadOptions work_options;
+  if (retention) work_options.retention_bytes = 32 * 1024;
+  auto& work = *workloads->emplace_back(new Workload(cluster, work_options));
+  auto& group = *groups->emplace_back(new Groups(cluster, work.history(), work_options.topic, 3, 3));
+  auto& faults = *new Faults(cluster, options.faults);
+  if (!flushed) {
+    std::vector<TopicPartition> watched{Groups::home()};
+    for (int p = 0; p < work_options.partitions; ++p) watched.emplace_back(work_options.topic, PartitionId{p});
+    auto& exposure = *exposures->emplace_back(new Exposure(cluster, work.history(), std::move(watched)));
+    cluster.set_on_power_loss([&exposure](BrokerId broker) { exposure.power_lost(broker); });
+  }
   const auto finish = [&] {
     outcome.fingerprint = cluster.world().fingerprint() ^ work.history().fingerprint();
     outcome.writes = work.history().writes();
     outcome.acks = work.history().acks();
     outcome.reads = work.history().reads();
     outcome.faults = faults.count();
+    outcome.commits = group.commits();
+    outcome.excused = work.history().excused();
     outcome.seconds = cluster.seconds_now();
     return outcome;
   };
@@ -49,8 +70,9 @@ Outcome run(const RunOptions& options) {
     return finish();
   }
   work.start();
+  group.start();
   cluster.world().run_for(seconds(3));
-  faults.start(milliseconds(500 + shape->below(4000)));
+  faults.start(dense ? milliseconds(150 + shape->below(700)) : milliseconds(500 + shape->below(4000)));
   cluster.world().run_for(options.faulty);
   faults.heal();
   work.stop_admin();
@@ -63,7 +85,9 @@ Outcome run(const RunOptions& options) {
     cluster.start_all();  // a clean stop may have ended only now
     if (!cluster.wait_up(seconds(1))) continue;
     trouble = work.unhealthy();
+    if (trouble.empty()) trouble = group.unhealthy(healed);
     if (trouble.empty()) break;
+    cluster.world().run_for(milliseconds(50));
   }
   outcome.healthy_after = std::chrono::duration<double>(cluster.world().clock().mono() - healed).count();
   if (!trouble.empty()) {
@@ -72,6 +96,7 @@ Outcome run(const RunOptions& options) {
   cluster.world().run_for(seconds(3));
   if (trouble.empty()) work.read_all();
   work.stop();
+  group.stop();
   std::map<std::string, std::size_t> kinds;
   for (auto& problem : work.history().judge()) {
     if (!trouble.empty() && problem.starts_with("UNREAD")) continue;

@@ -25,6 +25,8 @@ struct Outcome {
   std::size_t acks = 0;
   std::size_t reads = 0;
   std::size_t faults = 0;
+  std::size_t commits = 0;   // of the consumer group, that were taken
+  std::size_t excused = 0;   // partitions of which Kafka promises nothing any more (exposure.h)
   double healthy_after = 0;  // seconds of the world's time from the last fault
   double seconds = 0;        // that the world saw
 };

@@ -88,6 +88,10 @@ bool Workload::create_topic(nanoseconds limit) {
     topic.name = self->options_.topic;
     topic.partitions = self->options_.partitions;
     topic.replication_factor = static_cast<std::int16_t>(self->options_.replicas);
+    if (self->options_.retention_bytes >= 0) {
+      topic.configs.emplace_back("retention.bytes", std::to_string(self->options_.retention_bytes));
+      topic.configs.emplace_back("file.delete.delay.ms", "1000");
+    }
     auto made = co_await self->looker_->create_topic(std::move(topic));
     self->created_ = made || made.error().code == ErrorCode::TOPIC_ALREADY_EXISTS;
     if (!made) self->cluster_.tell(fmt::format("topic: {}", made.error().message));
@@ -185,11 +189,14 @@ Task<void> Workload::produce_idempotent(Workload* self, client::Client* client, 
       // A leader that does not know yet that it is none may have missed what came before; one that is none any more
       // is found out by asking again. What is refused for long is refused for good: the log lacks what was before.
       if (refused_for_good(offset.error().code)) {
+        // The log lost what was before, which Kafka does not promise to keep.
+        if (self->history_.excused(self->where(partition))) co_return;
         if (!refused_since) refused_since = self->now();
         if (self->now() - *refused_since > refused_max) {
-          self->history_.problem(fmt::format("SEQUENCE producer {} of {}-{}, sequence {}: {} {}", number,
-                                             self->options_.topic, partition.value, batch.base_sequence,
-                                             name(offset.error().code), offset.error().message));
+          self->history_.problem(
+              self->where(partition),
+              fmt::format("SEQUENCE producer {} of {}-{}, sequence {}: {} {}", number, self->options_.topic,
+                          partition.value, batch.base_sequence, name(offset.error().code), offset.error().message));
           co_return;
         }
         auto topics = std::optional(std::vector<std::string>{self->options_.topic});
@@ -247,6 +254,14 @@ Task<void> Workload::consume(Workload* self, int number, PartitionId partition) 
       }
       auto topics = std::optional(std::vector<std::string>{self->options_.topic});
       (void)co_await client.refresh(std::move(topics));
+      if (fetched.error().code == ErrorCode::OFFSET_OUT_OF_RANGE) {
+        const auto start = co_await client.list_offset(self->options_.topic, partition, client::earliest_offset);
+        // Behind the log's start; or beyond the end of a log that lost what Kafka does not promise to keep.
+        if (start && (start->value > position || self->history_.excused(self->where(partition)))) {
+          self->history_.start_moved(number, self->where(partition));
+          position = start->value;
+        }
+      }
       co_await self->rest(300);
       continue;
     }
@@ -254,7 +269,8 @@ Task<void> Workload::consume(Workload* self, int number, PartitionId partition) 
     const auto next = unpack(fetched->records.view(), position, records);
     for (auto& [offset, value] : records) {
       if (offset >= fetched->high_watermark.value) {
-        self->history_.problem(fmt::format("WATERMARK {} offset {} was given with a high watermark of {}",
+        self->history_.problem(self->where(partition),
+                               fmt::format("WATERMARK {} offset {} was given with a high watermark of {}",
                                            self->where(partition).text(), offset, fetched->high_watermark.value));
       }
       self->history_.read(number, self->where(partition), offset, std::move(value), self->now());
@@ -425,10 +441,18 @@ Task<void> Workload::read_partition(Workload* self, PartitionId partition, Recor
 
 // What is in a replica's files, without the broker's help.
 void Workload::read_disk(Node& node, PartitionId partition) {
-  const auto directory = "/data/" + where(partition).text();
-  auto names = node.machine().disk().list(directory);
+  auto& disk = node.machine().disk();
+  std::string directory;
+  for (const auto& parent : cluster_.directories()) {
+    const auto here = parent + "/" + where(partition).text();
+    if (auto there = disk.exists(here); !there || !*there) continue;
+    if (!directory.empty())
+      history_.problem(fmt::format("TWICE broker {} has {} and {}", node.id().value, directory, here));
+    directory = here;
+  }
+  auto names = disk.list(directory);
   if (!names) {
-    history_.problem(fmt::format("UNREAD broker {} has no {}", node.id().value, directory));
+    history_.problem(fmt::format("UNREAD broker {} has no {}", node.id().value, where(partition).text()));
     return;
   }
   Records records;
@@ -436,7 +460,7 @@ void Workload::read_disk(Node& node, PartitionId partition) {
   std::int64_t next = 0;
   for (const auto& name : *names) {
     if (!name.ends_with(".log")) continue;
-    const auto content = node.machine().disk().read_whole(directory + "/" + name);
+    const auto content = disk.read_whole(directory + "/" + name);
     if (!content) continue;
     if (start < 0) start = next = std::stoll(name);
     next = unpack(bytes::as_bytes(*content), next, records);

@@ -19,7 +19,8 @@ struct WorkloadOptions {
   int replicas = 3;
   int producers = 4;  // every second one is idempotent
   int consumers = 2;
-  bool admin = true;  // reassignments, elections, topics that come and go
+  std::int64_t retention_bytes = -1;  // of each partition
+  bool admin = true;                  // reassignments, elections, topics that come and go
 };
 
 class Workload {

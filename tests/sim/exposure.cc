@@ -1,0 +1,52 @@
+#include "exposure.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "zkwire/layout.h"
+
+namespace weir::sim {
+namespace {
+
+constexpr milliseconds look_every{5};
+
+}  // namespace
+
+Exposure::Exposure(Cluster& cluster, History& history, std::vector<TopicPartition> partitions)
+    : cluster_(cluster), history_(history) {
+  for (auto& where : partitions) all_.push_back({std::move(where), {}});
+}
+
+std::set<BrokerId> Exposure::in_sync(const TopicPartition& where) const {
+  const auto path = zkwire::layout::path_of_partition_state(where.topic, where.partition);
+  const auto data = cluster_.tree().data(path);
+  if (!data) return {};
+  const auto state = zkwire::layout::decode_partition_state(path, *data);
+  if (!state) return {};
+  return {state->isr.begin(), state->isr.end()};
+}
+
+void Exposure::power_lost(BrokerId broker) {
+  for (auto& one : all_) {
+    if (in_sync(one.where).contains(broker)) one.exposed.insert(broker);
+  }
+  if (!looking_) look();
+}
+
+void Exposure::look() {
+  looking_ = false;
+  for (auto& one : all_) {
+    if (one.exposed.empty()) continue;
+    const auto now = in_sync(one.where);
+    std::erase_if(one.exposed, [&](BrokerId broker) { return !now.contains(broker); });
+    if (!one.exposed.empty() && one.exposed.size() == now.size() && !history_.excused(one.where)) {
+      cluster_.tell(fmt::format("all that are in sync of {} have lost power", one.where.text()));
+      history_.excuse(one.where);
+    }
+    looking_ = looking_ || !one.exposed.empty();
+  }
+  if (looking_) cluster_.world().after(look_every, [this] { look(); });
+}
+
+}  // namespace weir::sim
