@@ -118,6 +118,10 @@ class ReplicaManager {
   Result<> claim(BrokerId self, const std::string& cluster_id);
   // Loads all logs (in the pool) and starts upkeep. On a shard.
   runtime::Task<Result<>> start();
+  // This broker is about to go (controlled shutdown): what it is to follow from now on is not fetched. It would only
+  // come back into the ISR that it was just taken out of, and hold its acknowledgements up when it is gone. From any
+  // thread.
+  void leave() { leaving_.store(true, std::memory_order_relaxed); }
   // No partition leads any more: everyone who waits for records or commits is answered. Before stop(). On a shard.
   runtime::Task<void> resign();
   // Ends upkeep, closes the logs, writes checkpoints and clean-shutdown marks. On a shard. No calls after it.
@@ -237,6 +241,7 @@ class ReplicaManager {
   ManagerOptions options_;
   log::FileCache cache_;
   std::vector<std::unique_ptr<log::Directory>> directories_;
+  std::atomic<bool> leaving_{false};
   std::vector<std::unique_ptr<std::atomic<std::size_t>>> directory_logs_;  // how many logs each holds
   enum class GivenUp : std::uint8_t { no, asked, yes };                    // asked: give_up() has not answered yet
   std::vector<std::unique_ptr<std::atomic<GivenUp>>> given_up_;            // by directory

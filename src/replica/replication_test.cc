@@ -786,6 +786,24 @@ TEST(Replication, AStoppedReplicaFetchesNoMore) {
   EXPECT_EQ(cluster.high(1, t0), Offset{2}) << "the leader drops it from the ISR";
 }
 
+TEST(Replication, ABrokerThatLeavesDoesNotComeBackIntoTheIsr) {
+  Cluster cluster(3);
+  const TopicPartition t1{"t", PartitionId{1}};
+  cluster.start();
+  cluster.create(t0, {1, 2}, uuid(7));
+  cluster.create(t1, {3, 1}, uuid(7));
+  ASSERT_EQ(produce(cluster, 1, t0, "0"), ErrorCode::NONE);
+  cluster[1].manager->leave();
+  cluster.elect(t0, 2, Cluster::ids({2}));
+  ASSERT_EQ(produce(cluster, 2, t0, "1"), ErrorCode::NONE);
+  cluster.world.run_for(10s);
+  EXPECT_EQ(cluster.end(1, t0), Offset{1});
+  EXPECT_EQ(cluster.board.states[t0].isr, Cluster::ids({2}));
+  // What it followed before it goes on following, so that nobody waits for it.
+  EXPECT_EQ(produce(cluster, 3, t1, "x"), ErrorCode::NONE);
+  EXPECT_EQ(cluster.board.states[t1].isr.size(), 2U);
+}
+
 TEST(Replication, MetricsSayWhoIsBehind) {
   Cluster cluster(2);
   cluster.start();
