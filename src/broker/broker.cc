@@ -614,6 +614,7 @@ Task<void> Broker::Impl::controller_settles() {
 Task<void> Broker::Impl::hand_over() {
   const auto live = node.config();
   if (!live->config.controlled_shutdown_enable) co_return;
+  replicas->leave();
   const auto alone = [](const cluster::Image& image) { return image.brokers().size() <= 1; };
   const auto began = env.clock->mono();
   for (int tries = 0; tries < live->config.controlled_shutdown_max_retries; ++tries) {
