@@ -73,7 +73,8 @@ std::string request_id(runtime::Random& random) {
 }
 
 bool is_loopback(const runtime::Address& at) {
-  return at.host == "localhost" || at.host == "::1" || at.host.starts_with("127.");
+  const bool numeric = at.host.find_first_not_of("0123456789.") == std::string::npos;  // and no name: 127.example.com
+  return at.host == "localhost" || at.host == "::1" || (numeric && at.host.starts_with("127."));
 }
 
 std::expected<std::shared_ptr<const json::object>, Fault> parse_body(const std::string& body, std::uint32_t depth_max) {

@@ -264,7 +264,8 @@ TEST_F(EndpointTest, a_body_over_the_bound) {
 
 TEST_F(EndpointTest, off_loopback_only_with_tls) {
   Endpoint other(world_.all(), world_.sockets(), world_.pool(), *random_, *credentials_, {&kafka_});
-  for (const auto* host : {"0.0.0.0", "", "10.0.0.1", "::", "example.com", "localhost.example.com"}) {
+  for (const auto* host :
+       {"0.0.0.0", "", "10.0.0.1", "::", "example.com", "localhost.example.com", "127.example.com"}) {
     on_shard([&]() -> Task<void> {
       const auto bound = co_await other.start({host, 4566});
       EXPECT_FALSE(bound) << host;

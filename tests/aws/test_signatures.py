@@ -139,3 +139,17 @@ def test_a_body_that_waits_to_be_asked_for(port):
         response.begin()
         assert response.status == 200
         assert json.loads(response.read())["body"] == {"clusterName": "x"}
+
+
+def test_a_content_length_that_is_signed(port):
+    """As the SDK for Go signs it."""
+    body = b'{"clusterName": "x"}'
+    headers = signed(port, "POST", "/v1/clusters", {"Content-Length": str(len(body)), "Accept-Encoding": "gzip"}, body)
+    head = "POST /v1/clusters HTTP/1.1\r\n" + "".join(f"{n}: {v}\r\n" for n, v in headers) + "\r\n"
+    assert "content-length" in head.split("SignedHeaders=")[1]
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as peer:
+        peer.sendall(head.encode() + body)
+        response = http.client.HTTPResponse(peer)
+        response.begin()
+        assert response.status == 200
+        assert json.loads(response.read())["body"] == {"clusterName": "x"}
