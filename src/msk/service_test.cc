@@ -433,5 +433,167 @@ TEST_F(MskTest, ABrokerThatIsDownShowsAsHealingWithItsCause) {
   EXPECT_TRUE(becomes(arn, "ACTIVE"));
 }
 
+class MskUpdateTest : public MskTest {
+ protected:
+  std::string arn = make_cluster();
+
+  std::string configuration(const std::string& name, const std::string& properties) {
+    auto made = call("CreateConfiguration", {{"name", name}, {"serverProperties", to_base64(properties)}});
+    EXPECT_EQ(made.status, 200) << made.message;
+    return text(made.body, "arn");
+  }
+  Said configure(const std::string& name, const std::string& properties) {
+    json::object which{{"arn", configuration(name, properties)}, {"revision", 1}};
+    place.log.clear();
+    return on("UpdateClusterConfiguration", arn, {{"currentVersion", version(arn)}, {"configurationInfo", which}});
+  }
+  std::vector<std::string> restarts() const {
+    std::vector<std::string> out;
+    for (const auto& line : place.log) {
+      if (line.starts_with("start")) out.push_back(line);
+    }
+    return out;
+  }
+  void partition(const std::string& isr, int leader = 1) {
+    write(chroot(arn) + "/brokers/topics/t",
+          R"({"version":2,"partitions":{"0":[1,2,3]},"adding_replicas":{},"removing_replicas":{}})");
+    write(chroot(arn) + "/brokers/topics/t/partitions/0/state",
+          R"({"controller_epoch":1,"leader":)" + std::to_string(leader) + R"(,"version":1,"leader_epoch":0,"isr":)" +
+              isr + "}");
+  }
+};
+
+TEST_F(MskUpdateTest, DynamicKeysAreSetWithoutARestart) {
+  const auto before = version(arn);
+  auto record = over(configure("live", "message.max.bytes=2000000\n"));
+  EXPECT_EQ(text(record, "operationState"), "UPDATE_COMPLETE");
+  EXPECT_EQ(text(record, "operationType"), "UPDATE_CLUSTER_CONFIGURATION");
+  EXPECT_TRUE(restarts().empty());
+  EXPECT_EQ(data(chroot(arn) + "/config/brokers/<default>"),
+            R"({"version":1,"config":{"message.max.bytes":"2000000"}})");
+  EXPECT_EQ(place.all.begin()->second.spec.properties.at("message.max.bytes"), "2000000");
+  EXPECT_NE(version(arn), before);
+  auto stale = on("UpdateBrokerType", arn, {{"currentVersion", before}, {"targetInstanceType", "kafka.m5.xlarge"}});
+  EXPECT_EQ(stale.message, "The version of the cluster isn't current. Check the current version and try again.");
+  EXPECT_EQ(stale.parameter, "currentVersion");
+}
+
+TEST_F(MskUpdateTest, OthersRollAndWaitForEveryReplica) {
+  partition("[1,2]");
+  auto begun = configure("roll", "auto.create.topics.enable=true\n");
+  world.run_for(seconds(5));
+  EXPECT_TRUE(restarts().empty());  // two in sync, two needed: nobody may leave
+  EXPECT_EQ(state(arn), "UPDATING");
+  auto second =
+      on("UpdateBrokerType", arn, {{"currentVersion", version(arn)}, {"targetInstanceType", "kafka.m5.xlarge"}});
+  EXPECT_NE(second.message.find("UPDATING"), std::string::npos);
+  partition("[1,2,3]");
+  world.run_for(seconds(5));
+  partition("[2,3]", 2);  // broker 1 was restarted and is not back in sync
+  world.run_for(seconds(5));
+  EXPECT_EQ(restarts(), std::vector<std::string>{"start 1"});
+  partition("[2,3,1]", 2);  // it is, and does not lead again
+  world.run_for(seconds(5));
+  EXPECT_EQ(restarts().size(), 1U);
+  EXPECT_EQ(data(chroot(arn) + "/admin/preferred_replica_election"),
+            R"({"version":1,"partitions":[{"topic":"t","partition":0}]})");
+  erase(chroot(arn) + "/admin/preferred_replica_election");
+  partition("[2,3,1]", 1);
+  EXPECT_EQ(text(over(begun), "operationState"), "UPDATE_COMPLETE");
+  EXPECT_EQ(restarts(), (std::vector<std::string>{"start 1", "start 2", "start 3"}));
+  EXPECT_EQ(text(info(arn).at("currentBrokerSoftwareInfo").as_object(), "configurationArn").find("configuration/roll"),
+            std::string("arn:aws:kafka:us-east-1:123456789012:").size());
+}
+
+TEST_F(MskUpdateTest, AnUpdateThatFailsLeavesTheClusterAsItWas) {
+  place.trouble = [](const std::string& what, const provision::BrokerSpec& spec) -> std::optional<provision::Failure> {
+    const auto found = spec.properties.find("auto.create.topics.enable");
+    if (what != "start" || spec.key.broker != 2 || found->second != "true") return std::nullopt;
+    return provision::Failure{provision::Failure::Kind::not_ready, "Broker 2 ended."};
+  };
+  auto record = over(configure("bad", "auto.create.topics.enable=true\n"));
+  EXPECT_EQ(text(record, "operationState"), "UPDATE_FAILED");
+  EXPECT_NE(text(record.at("errorInfo").as_object(), "errorString").find("Broker 2 ended."), std::string::npos);
+  EXPECT_TRUE(becomes(arn, "ACTIVE"));
+  EXPECT_FALSE(info(arn).at("currentBrokerSoftwareInfo").as_object().contains("configurationArn"));
+  for (const auto& [key, broker] : place.all) {
+    EXPECT_EQ(broker.state, provision::BrokerState::running) << key.broker;
+    EXPECT_EQ(broker.spec.properties.at("auto.create.topics.enable"), "false") << key.broker;
+    EXPECT_FALSE(broker.stale) << key.broker;
+  }
+}
+
+TEST_F(MskUpdateTest, BrokersComeAndGo) {
+  auto grown = over(on("UpdateBrokerCount", arn, {{"currentVersion", version(arn)}, {"targetNumberOfBrokerNodes", 6}}));
+  EXPECT_EQ(text(grown, "operationType"), "INCREASE_BROKER_COUNT");
+  EXPECT_EQ(json::serialize(grown.at("targetClusterInfo").at("brokerCountUpdateInfo").at("createdBrokerIds")),
+            "[4E0,5E0,6E0]");
+  EXPECT_EQ(place.all.size(), 6U);
+  EXPECT_EQ(info(arn).at("numberOfBrokerNodes").as_int64(), 6);
+  partition("[1,2,3]");
+  auto refused = on("UpdateBrokerCount", arn, {{"currentVersion", version(arn)}, {"targetNumberOfBrokerNodes", 5}});
+  EXPECT_EQ(refused.parameter, "targetNumberOfBrokerNodes");
+  auto shrunk =
+      over(on("UpdateBrokerCount", arn, {{"currentVersion", version(arn)}, {"targetNumberOfBrokerNodes", 3}}));
+  EXPECT_EQ(text(shrunk, "operationState"), "UPDATE_COMPLETE") << json::serialize(shrunk);
+  EXPECT_EQ(place.all.size(), 3U);
+}
+
+TEST_F(MskUpdateTest, ARebootIsOfOneBroker) {
+  place.log.clear();
+  auto said = on("RebootBroker", arn, {{"brokerIds", json::array{"2"}}});
+  EXPECT_EQ(state(arn), "REBOOTING_BROKER");
+  EXPECT_EQ(text(over(said), "operationState"), "REBOOT_COMPLETE");
+  EXPECT_EQ(restarts(), std::vector<std::string>{"start 2"});
+  EXPECT_EQ(on("RebootBroker", arn, {{"brokerIds", json::array{"9"}}}).parameter, "brokerIds");
+}
+
+TEST_F(MskUpdateTest, StorageGrowsByTenOrMore) {
+  const auto ask = [&](int size) {
+    json::array volumes{json::object{{"kafkaBrokerNodeId", "All"}, {"volumeSizeGB", size}}};
+    return on("UpdateBrokerStorage", arn, {{"currentVersion", version(arn)}, {"targetBrokerEBSVolumeInfo", volumes}});
+  };
+  EXPECT_EQ(text(over(ask(100)), "operationType"), "INCREASE_BROKER_STORAGE");
+  EXPECT_EQ(place.all.begin()->second.spec.limits.storage_bytes, std::int64_t{100} << 30U);
+  EXPECT_EQ(ask(105).message, "To update storage, you must increase it by at least 10 GiB.");
+  EXPECT_EQ(ask(50).parameter, "volumeSizeGB");
+  EXPECT_EQ(ask(99999).parameter, "volumeSizeGB");
+}
+
+TEST_F(MskUpdateTest, AControlPlaneThatDiesAnywhereIsFollowedByOneThatGoesOn) {
+  partition("[1,2,3]");
+  for (int cut = 1; cut <= 6; ++cut) {
+    int seen = 0;
+    place.after = [&](const std::string&) {
+      if (++seen != cut) return;
+      // Nothing that this control plane still does has an effect.
+      tree->disconnect(zk->session_id());
+      place.trouble = [](const std::string&, const provision::BrokerSpec&) {
+        return std::optional(provision::Failure{provision::Failure::Kind::closed, "dead"});
+      };
+    };
+    auto begun = configure("cut" + std::to_string(cut), "num.partitions=" + std::to_string(cut + 1) + "\n");
+    ASSERT_EQ(begun.status, 200) << begun.message;
+    for (int i = 0; i < 200 && seen < cut; ++i) world.run_for(milliseconds(50));
+    ASSERT_EQ(seen, cut);
+    place.after = nullptr;
+    end();
+    place.trouble = nullptr;
+    // What was cut off in the middle of a start is found by the place when it is opened again: not running.
+    for (auto& [key, broker] : place.all) {
+      if (broker.state == provision::BrokerState::backing_off) broker.state = provision::BrokerState::stopped;
+    }
+    tree->reconnect(zk->session_id());
+    make();
+    EXPECT_EQ(text(over(begun), "operationState"), "UPDATE_COMPLETE") << cut;
+    EXPECT_TRUE(becomes(arn, "ACTIVE"));
+    for (const auto& [key, broker] : place.all) {
+      EXPECT_EQ(broker.spec.properties.at("num.partitions"), std::to_string(cut + 1)) << cut;
+      EXPECT_EQ(broker.state, provision::BrokerState::running);
+      EXPECT_FALSE(broker.stale);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace weir::msk
