@@ -150,8 +150,14 @@ Task<Driver::Next> Driver::one_step(std::string cluster_id) {
   }
   auto operation = co_await store_.operation(cluster_id, cluster->value.active_operation);
   if (!operation) {
+    const bool missing = operation.error().kind == StoreError::Kind::missing;
+    if (missing && cluster->value.state == ClusterState::deleting) {
+      // All else was done: a deletion takes away its operations first, then the cluster's record.
+      auto removed = co_await store_.remove_cluster(cluster->value);
+      co_return removed ? Next::over : Next::pause;
+    }
     WEIR_LOG_LIMITED(warn, 10s, "the operation of cluster {} waits: {}", cluster_id, operation.error().text);
-    co_return operation.error().kind == StoreError::Kind::missing ? Next::over : Next::pause;
+    co_return missing ? Next::over : Next::pause;
   }
   if (operation->value.state == OperationState::pending) {
     operation->value.state = OperationState::in_progress;
@@ -373,7 +379,12 @@ Task<Outcome<std::string>> Driver::take_block(Cluster cluster, std::vector<std::
   for (;;) {
     auto taken = co_await store_.blocks();
     if (!taken) co_return std::unexpected(Failure{Failure::Kind::busy, taken.error().text});
-    auto block = co_await place_.free_block(*taken, brokers_max, ports);
+    std::vector<std::string> not_these;
+    for (const auto& [name, owner] : *taken) {
+      if (owner == cluster.id) co_return name;  // taken before, and not yet in the cluster's record
+      not_these.push_back(name);
+    }
+    auto block = co_await place_.free_block(std::move(not_these), brokers_max, ports);
     if (!block) co_return block;
     auto held = co_await store_.take_block(*block, cluster.id);
     if (held) co_return block;

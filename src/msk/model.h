@@ -90,7 +90,7 @@ struct Cluster {
   std::string chroot() const { return supervised.empty() ? "/msk/" + name + "-" + id : ""; }
   std::string place_name() const { return supervised.empty() ? made_name() : name; }
   std::string made_name() const { return name.substr(0, 40) + "-" + id.substr(0, 36); }
-  const std::string& zone_of(std::int32_t broker) const { return zones[zone_index(broker)]; }
+  std::string zone_of(std::int32_t broker) const { return zones.empty() ? std::string() : zones[zone_index(broker)]; }
   std::size_t zone_index(std::int32_t broker) const {
     return static_cast<std::size_t>(broker - 1) % (zones.empty() ? 1 : zones.size());
   }

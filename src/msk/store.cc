@@ -141,16 +141,18 @@ Task<Stored<>> Store::begin(Versioned<Cluster> cluster, Operation operation) {
 }
 
 Task<Stored<>> Store::remove_cluster(Cluster cluster) {
-  // The name and the pending mark go last, together: until then a control plane that comes next finds the work.
+  // Its own record and the pending mark go last: until then a control plane that comes next finds the work.
   auto gone = co_await zkclient::remove_tree(zk_, path("operations", cluster.id));
   if (!gone) co_return failed(gone.error());
-  std::vector<std::string> paths{path("clusters", cluster.id)};
-  if (!cluster.block.empty()) {
-    const auto held = co_await zk_.get(path("blocks", cluster.block));
-    if (held && held->data == cluster.id) paths.push_back(path("blocks", cluster.block));
+  std::vector<std::string> paths;
+  auto held = co_await blocks();
+  if (!held) co_return std::unexpected(held.error());
+  for (const auto& [block, owner] : *held) {
+    if (owner == cluster.id) paths.push_back(path("blocks", block));
   }
   const auto name = co_await zk_.get(path("names", cluster.name));
   if (name && name->data == cluster.id) paths.push_back(path("names", cluster.name));
+  paths.push_back(path("clusters", cluster.id));
   paths.push_back(path("pending", cluster.id));
   for (auto& each : paths) {
     auto removed = co_await zk_.remove(each);
@@ -203,10 +205,16 @@ Task<Stored<std::vector<std::string>>> Store::pending(zkclient::Watch watch) {
 
 // --- addresses
 
-Task<Stored<std::vector<std::string>>> Store::blocks() {
+Task<Stored<std::map<std::string, std::string>>> Store::blocks() {
   auto names = co_await zk_.children(path("blocks", {}));
   if (!names) co_return failed(names.error());
-  co_return *names;
+  std::map<std::string, std::string> out;
+  for (const auto& name : *names) {
+    auto owner = co_await zk_.get(path("blocks", name));
+    if (!owner && owner.error().code != ZkCode::no_node) co_return failed(owner.error());
+    if (owner) out.emplace(name, owner->data);
+  }
+  co_return out;
 }
 
 Task<Stored<>> Store::take_block(std::string block, std::string cluster_id) {

@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <expected>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -78,7 +79,8 @@ class Store {
   Task<Stored<std::vector<std::string>>> pending(zkclient::Watch watch = {});
 
   // --- addresses
-  Task<Stored<std::vector<std::string>>> blocks();
+  // Who has which: a cluster's id by block.
+  Task<Stored<std::map<std::string, std::string>>> blocks();
   // exists: it was taken, and not by this cluster.
   Task<Stored<>> take_block(std::string block, std::string cluster_id);
 

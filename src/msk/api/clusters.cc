@@ -294,7 +294,7 @@ Task<Answer<Object>> list_nodes(Context& context, const aws::Request& request) {
     if (here < page->begin || here >= page->end) continue;
     Object broker;
     broker["brokerId"] = static_cast<double>(id);
-    broker["clientSubnet"] = text(c.subnets[c.zone_index(id)]);
+    if (const auto zone = c.zone_index(id); zone < c.subnets.size()) broker["clientSubnet"] = text(c.subnets[zone]);
     const auto given = c.supervised.find(id);
     if (!c.block.empty() || given != c.supervised.end()) {
       const auto address = given == c.supervised.end() ? context.place.address_of(c.block, id)

@@ -97,6 +97,9 @@ void put_common(Object& out, const Context& context, const Cluster& cluster) {
   out["state"] = text(name(state));
   if (state == ClusterState::healing) {
     out["stateInfo"] = Object{{"code", "BROKER_DOWN"}, {"message", text(*context.driver.ailment(cluster.id))}};
+  } else if (const auto waiting = context.driver.waiting_for(cluster.id);
+             !waiting.empty() && cluster.state_message.empty() && !cluster.active_operation.empty()) {
+    out["stateInfo"] = Object{{"code", "IN_PROGRESS"}, {"message", text(waiting)}};
   } else if (!cluster.state_message.empty()) {
     out["stateInfo"] = Object{{"code", text(cluster.state_code)}, {"message", text(cluster.state_message)}};
   }
