@@ -34,11 +34,11 @@ def make(cluster, name, partitions=3, replication=3, **config):
     cluster.wait_in_sync([name])
 
 
-def fill(cluster, name, count=300, partition=None):
+def fill(cluster, name, count=300, partition=None, size=0):
     producer, failed = Producer({"bootstrap.servers": cluster.bootstrap, "acks": "all"}), []
     for i in range(count):
         where = {} if partition is None else {"partition": partition}
-        producer.produce(name, f"value {i}", key=str(i), on_delivery=lambda error, _: failed.append(error) if error else None, **where)
+        producer.produce(name, f"value {i}".ljust(size), key=str(i), on_delivery=lambda error, _: failed.append(error) if error else None, **where)
     assert producer.flush(60) == 0 and not failed
 
 
@@ -118,7 +118,7 @@ def test_partitions_are_moved(cluster, tree, name, tmp_path, version):
 
 
 def test_a_move_is_listed_and_cancelled(cluster, tree, name, tmp_path):
-    """With the new replica's broker stopped nothing can end by itself."""
+    """A throttle keeps it from ending by itself: a fetch of a mebibyte is let through, and then none for long."""
     make(cluster, name, 2, 2)
     before = tree.assignment(name)
     broker = cluster.brokers[next(b for b in cluster.brokers if b not in before[0])]
@@ -131,7 +131,7 @@ def test_a_move_is_listed_and_cancelled(cluster, tree, name, tmp_path):
     finally:
         broker.start()
     cluster.wait_in_sync([name])
-    fill(cluster, name, 20000, 0)
+    fill(cluster, name, 12000, 0, 1000)
     path = plan(tmp_path / "plan.json", {(name, 0): [before[0][1], broker.id]})
     cluster.tool("kafka-reassign-partitions", "--reassignment-json-file", path, "--execute", "--throttle", "100")
     assert re.search(rf"{name}-0: replicas: .*adding: {broker.id}", cluster.tool("kafka-reassign-partitions", "--list"))
@@ -317,7 +317,7 @@ def test_counting_programs(cluster, name, version):
     assert sorted(map(int, read)) == list(range(3000))
 
 
-def test_versions_offsets_records_features_and_producers(cluster, name, tmp_path):
+def test_versions_offsets_records_and_features(cluster, name, tmp_path):
     for version in VERSIONS:
         text = cluster.tool("kafka-broker-api-versions", version=version)
         assert all(f"{b.bootstrap} (id: {b.id} rack: {b.config['broker.rack']})" in text for b in cluster.brokers.values()), text
@@ -330,6 +330,5 @@ def test_versions_offsets_records_features_and_producers(cluster, name, tmp_path
     assert f"{name}:0:15" in cluster.tool("kafka-get-offsets", "--topic", name, "--time", "-2")
     assert "Cluster ID: " in kafka(KAFKA, "kafka-cluster-tool", "cluster-id", "--bootstrap-server", cluster.bootstrap)
     cluster.tool("kafka-features", "describe")
-    assert "ProducerId" in cluster.tool("kafka-transactions", "describe-producers", "--topic", name, "--partition", "0")
     assert "TransactionalId" in cluster.tool("kafka-transactions", "list")
     assert AdminClient({"bootstrap.servers": cluster.bootstrap}).list_topics(name, timeout=10).topics[name].partitions
