@@ -6,7 +6,10 @@ machine: the same clients, the same data, replication factor 3, acks=all, min.in
   failover                   a broker is killed with SIGKILL under load to 300 partitions: from the kill to the next
                              acknowledged record of each partition that it led. Weir's supervisor ends the dead broker's
                              session; ZooKeeper waits for the session timeout, here Kafka's default of 18 s.
-  dead host                  the same with SIGSTOP: nobody sees the process end, both wait for the session timeout.
+  dead host                  the same with SIGSTOP: nobody sees the process end, both wait for the session timeout (Weir's
+                             is 6 s in `weir up`). The client of all these gives a request 1 s (request.timeout.ms) and an
+                             answer 1.5 s (socket.timeout.ms), for both servers alike: with librdkafka's 30 and 60 s it
+                             would notice a silent broker long after the cluster did, and that would be measured.
   controlled shutdown        SIGTERM: from the signal to the process's end, the longest time a partition took no record,
                              and how many records failed for good.
   controller failover        the controller's broker is killed with --partitions partitions in the cluster: until a
@@ -33,7 +36,7 @@ import threading
 import time
 from pathlib import Path
 
-from bench import GIB, MIB, OUT, PEERS, ROOT, WEIR, compile_client, spread, string, touch_memory, until
+from bench import GIB, MIB, Memory, OUT, PEERS, ROOT, WEIR, compile_client, spread, string, until
 
 KAFKA = "3.9.1"
 JAVA_TOOLS = "4.3.1"
@@ -223,7 +226,7 @@ class Steady:
             "bootstrap.servers": ",".join(cluster.addresses().values()), "acks": "all", "enable.idempotence": True, "linger.ms": 0,
             "retry.backoff.ms": 20, "retry.backoff.max.ms": 100, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200,
             "topic.metadata.refresh.fast.interval.ms": 50, "topic.metadata.refresh.interval.ms": 5000, "delivery.timeout.ms": 120000,
-            "socket.timeout.ms": 10000, "log_level": 0})
+            "request.timeout.ms": 1000, "socket.timeout.ms": 1500, "socket.connection.setup.timeout.ms": 1000, "log_level": 0})
         self.ending = False
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
@@ -389,6 +392,17 @@ def controller_failover(cluster, options, rows):
     rows[f"controller failover, {wanted} partitions"] = {"ms": statistics.median(times)}
 
 
+class ClusterMemory(Memory):
+    def written(self):
+        size = 0
+        for path in self.data.rglob("*.log"):
+            try:
+                size += path.stat().st_blocks * 512
+            except FileNotFoundError:
+                pass
+        return size
+
+
 # ---- Throughput ---------------------------------------------------------------------------------------------------
 
 def java(name, *arguments):
@@ -402,9 +416,9 @@ def throughput(cluster, options, rows):
     bootstrap, volume = ",".join(cluster.addresses().values()), options.mib * MIB
 
     def measured(name, run):
-        touch_memory(options.mib * 15 // 4)
-        before = cluster.cpu()
-        rate, size = run()
+        with ClusterMemory(cluster.folder, options.mib * 15 // 4):
+            before = cluster.cpu()
+            rate, size = run()
         rows[name] = {"MiB/s": rate / MIB, "CPU s/GiB": (cluster.cpu() - before) * GIB / size}
         print(f"  {cluster.name}: {name}: {rows[name]['MiB/s']:.0f} MiB/s, {rows[name]['CPU s/GiB']:.2f} CPU s/GiB", flush=True)
 
