@@ -269,5 +269,29 @@ TEST(MigrateRead, ALogDirectoryAsItLies) {
   EXPECT_THAT(read_log_dir(path).problem, HasSubstr(path));
 }
 
+TEST(MigrateRead, WhatIsLeftOutIsTakenFromTheBrokersFileAndFolders) {
+  std::string name = std::filesystem::temp_directory_path() / "weir-apps-XXXXXX";
+  const std::string path = mkdtemp(name.data());
+  std::filesystem::create_directories(path + "/data");
+  std::ofstream(path + "/data/meta.properties") << "version=0\nbroker.id=1001\n";
+  const auto with = [&](const std::string& text) {
+    std::ofstream(path + "/server.properties") << text;
+    cli::MigrateCheckOptions options;
+    options.config_path = path + "/server.properties";
+    return completed(options);
+  };
+  // An id that ZooKeeper gave it stands only beside the data; what else is wrong in the file does not matter here.
+  auto found = with("zookeeper.connect=a:1,b:2/k\nnum.partitions=x\nlog.dir=" + path + "/data\n");
+  ASSERT_TRUE(found) << found.error();
+  EXPECT_EQ(found->zookeeper, "a:1,b:2/k");
+  EXPECT_EQ(found->broker_id, 1001);
+  EXPECT_EQ(found->log_dirs, std::vector<std::string>{path + "/data"});
+  EXPECT_EQ(with("zookeeper.connect=a:1\nbroker.id=0\nlog.dirs=" + path + "/data\n")->broker_id, 0);
+  EXPECT_THAT(with("broker.id=1\n").error(), HasSubstr("zookeeper.connect"));
+  EXPECT_THAT(with("zookeeper.connect=a:1\nbroker.id=-1\n").error(), HasSubstr("broker.id"));
+  std::filesystem::remove_all(path);
+  EXPECT_THAT(with("").error(), HasSubstr(path));
+}
+
 }  // namespace
 }  // namespace weir::apps
