@@ -3,10 +3,34 @@
 #include <utility>
 
 #include "base/log.h"
+#include "broker/tls.h"
+#include "config/broker_config.h"
 #include "runtime/shard.h"
 
 namespace weir::broker {
 namespace {
+
+// A key store that cannot be opened is refused here, and not found out when clients cannot connect any more. As
+// KIP-226 has it.
+runtime::Task<Result<>> stores_open(Node& node, const config::Properties& wanted) {
+  if (node.tls == nullptr || !node.tls->any()) co_return Result<>{};
+  auto layers = node.config()->layers;
+  const auto of_tls = [](const config::Properties& all) {
+    config::Properties out;
+    for (const auto& [name, value] : all) {
+      if (name.find("ssl.") != std::string::npos) out.emplace(name, value);
+    }
+    return out;
+  };
+  if (of_tls(wanted) == of_tls(layers.dynamic_broker)) co_return Result<>{};
+  layers.dynamic_broker = wanted;
+  auto loaded = config::load_broker_config(layers);
+  if (!loaded) co_return Result<>{};  // what is wrong with it is not a store
+  auto check = [&node, &loaded] { return node.tls->check(loaded->config); };
+  auto checked = co_await node.pool->run(std::move(check));
+  if (!checked) co_return fail(ErrorCode::INVALID_REQUEST, std::move(checked.error().message));
+  co_return checked;
+}
 
 // On the control shard, when nobody else changes the same config: an edit is a read and then a write.
 runtime::Task<Result<cluster::ConfigMap>> edit_in_turn(Node& node, cluster::ConfigKey key, const ConfigEdit& edit,
@@ -15,6 +39,9 @@ runtime::Task<Result<cluster::ConfigMap>> edit_in_turn(Node& node, cluster::Conf
   if (!current) co_return std::unexpected(current.error());
   auto wanted = edit(config::Properties(current->begin(), current->end()));
   if (!wanted) co_return std::unexpected(wanted.error());
+  if (key == cluster::ConfigKey{cluster::ConfigType::broker, std::to_string(node.id.value)}) {
+    if (auto fine = co_await stores_open(node, *wanted); !fine) co_return std::unexpected(fine.error());
+  }
   cluster::ConfigMap next(wanted->begin(), wanted->end());
   if (!validate_only) {
     if (auto done = co_await node.admin->set_config(key, next); !done) co_return std::unexpected(done.error());

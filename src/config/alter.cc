@@ -64,6 +64,11 @@ Result<> check_dynamic(std::string_view name, bool per_broker) {
     return fail(ErrorCode::INVALID_REQUEST,
                 fmt::format("{} is set for one broker at a time, not for all", shortened(name)));
   }
+  if (key->type == Type::password) {
+    return fail(ErrorCode::INVALID_REQUEST,
+                fmt::format("{} is a secret, and ZooKeeper is no place for it: it is set in server.properties",
+                            shortened(name)));
+  }
   if (key->name.starts_with("ssl.") && !name.starts_with("listener.name.")) {
     return fail(ErrorCode::INVALID_REQUEST,
                 fmt::format("{0} is changed for one listener: listener.name.LISTENER.{0}", shortened(name)));

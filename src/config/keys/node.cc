@@ -76,7 +76,7 @@ constexpr Key rows[] = {
     {"zookeeper.ssl.keystore.password", password, std::nullopt, {}, medium, read_only, active,
      "Password of that key store."},
     {"zookeeper.ssl.keystore.type", string, std::nullopt, {}, medium, read_only, active,
-     "Format of that key store: PEM or PKCS12, which its content tells; JKS is refused with the command to convert it."},
+     "Format of that key store: PEM, PKCS12 or JKS, which its content tells."},
     {"zookeeper.ssl.ocsp.enable", boolean, "false", {}, low, read_only, accepted,
      "Whether ZooKeeper's certificates are checked by OCSP."},
     {"zookeeper.ssl.protocol", string, "TLSv1.2", {}, low, read_only, active,
