@@ -169,6 +169,7 @@ void Cluster::ended(Node& node, std::uint64_t life, std::string why, bool again)
   node.failure_ = std::move(why);
   node.machine_.kill();
   node.life_.reset();
+  if (on_end_) on_end_(node.id_, false);
   if (!again) {
     node.state_ = Node::State::down;
     return;
@@ -185,6 +186,7 @@ void Cluster::kill(Node& node) {
   node.machine_.kill();
   node.life_.reset();
   node.state_ = Node::State::down;
+  if (on_end_) on_end_(node.id_, false);
 }
 void Cluster::lose_power(Node& node) {
   if (node.down()) return;
@@ -192,7 +194,7 @@ void Cluster::lose_power(Node& node) {
   node.machine_.lose_power();
   node.life_.reset();
   node.state_ = Node::State::down;
-  if (on_power_loss_) on_power_loss_(node.id_);
+  if (on_end_) on_end_(node.id_, true);
 }
 void Cluster::end_at_file_operation(Node& node, std::uint64_t operations, bool power) {
   if (node.down() || node.machine_.process() == nullptr) return;
@@ -201,7 +203,7 @@ void Cluster::end_at_file_operation(Node& node, std::uint64_t operations, bool p
                      power ? "loses power" : "is killed"));
     node.life_.reset();
     node.state_ = Node::State::down;
-    if (power && on_power_loss_) on_power_loss_(node.id_);
+    if (on_end_) on_end_(node.id_, power);
   });
 }
 

@@ -86,8 +86,8 @@ class Cluster {
 
   // Log directories of every broker.
   std::vector<std::string> directories() const;
-  // Told of each machine that loses power, at that moment.
-  void set_on_power_loss(std::function<void(BrokerId)> told) { on_power_loss_ = std::move(told); }
+  // Told of each process that ends, at that moment, and whether its machine lost power.
+  void set_on_end(std::function<void(BrokerId, bool power)> told) { on_end_ = std::move(told); }
 
   // Says `text` when verbose, with the time.
   void tell(std::string_view text);
@@ -110,7 +110,7 @@ class Cluster {
   std::vector<std::unique_ptr<Node>> nodes_;
   std::unique_ptr<runtime::SimMachine> client_machine_;
   runtime::SimProcess* clients_ = nullptr;
-  std::function<void(BrokerId)> on_power_loss_;
+  std::function<void(BrokerId, bool)> on_end_;
 };
 
 // Log lines of what runs in this world: with its time and whose they are, to stderr; or none at all.

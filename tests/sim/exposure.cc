@@ -27,9 +27,9 @@ std::set<BrokerId> Exposure::in_sync(const TopicPartition& where) const {
   return {state->isr.begin(), state->isr.end()};
 }
 
-void Exposure::power_lost(BrokerId broker) {
+void Exposure::ended(BrokerId broker, bool power) {
   for (auto& one : all_) {
-    if (in_sync(one.where).contains(broker)) one.exposed.insert(broker);
+    if (in_sync(one.where).contains(broker)) one.away[broker] |= power;
   }
   if (!looking_) look();
 }
@@ -37,14 +37,15 @@ void Exposure::power_lost(BrokerId broker) {
 void Exposure::look() {
   looking_ = false;
   for (auto& one : all_) {
-    if (one.exposed.empty()) continue;
+    if (one.away.empty()) continue;
     const auto now = in_sync(one.where);
-    std::erase_if(one.exposed, [&](BrokerId broker) { return !now.contains(broker); });
-    if (!one.exposed.empty() && one.exposed.size() == now.size() && !history_.excused(one.where)) {
-      cluster_.tell(fmt::format("all that are in sync of {} have lost power", one.where.text()));
+    std::erase_if(one.away, [&](const auto& member) { return !now.contains(member.first); });
+    const bool power = std::ranges::any_of(one.away, [](const auto& member) { return member.second; });
+    if (power && one.away.size() == now.size() && !history_.excused(one.where)) {
+      cluster_.tell(fmt::format("all that are in sync of {} were away, some without power", one.where.text()));
       history_.excuse(one.where);
     }
-    looking_ = looking_ || !one.exposed.empty();
+    looking_ = looking_ || !one.away.empty();
   }
   if (looking_) cluster_.world().after(look_every, [this] { look(); });
 }

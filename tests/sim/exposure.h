@@ -1,9 +1,10 @@
 // What Kafka does not promise to keep when power fails and records were acknowledged before they were flushed.
 //
-// The rule: a partition is excused from the moment on at which all members of its in-sync set have lost power, each
-// while it was a member and since it joined. (A member that leaves the set joins again only with all that is committed;
-// one that lost power and is still in the set may lack its tail; as long as another is in the set, it has everything.)
-// Read from the partition's state znode, while anyone is exposed so.
+// The rule: a partition is excused from the moment on at which every member of its in-sync set has ended (it was
+// killed, stopped, or lost power) while it was a member and since it joined, one of them at least by losing power.
+// Whoever then leads may be that one, and lack what was acknowledged: a controller sees that somebody was away, not
+// what it lost. As long as one member has been there all the time, it has everything, and is to lead; who left the set
+// joins again only with all that is committed. Read from the partition's state znode, while anyone is exposed so.
 #pragma once
 
 #include <map>
@@ -19,12 +20,13 @@ class Exposure {
  public:
   // Of these partitions.
   Exposure(Cluster& cluster, History& history, std::vector<TopicPartition> partitions);
-  void power_lost(BrokerId broker);
+  // A broker's process ended, or its machine lost power.
+  void ended(BrokerId broker, bool power);
 
  private:
   struct Watched {
     TopicPartition where;
-    std::set<BrokerId> exposed;
+    std::map<BrokerId, bool> away;  // who ended while in sync, and whether by losing power
   };
   std::set<BrokerId> in_sync(const TopicPartition& where) const;
   void look();

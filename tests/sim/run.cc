@@ -50,7 +50,7 @@ Outcome run(const RunOptions& options) {
     std::vector<TopicPartition> watched{Groups::home()};
     for (int p = 0; p < work_options.partitions; ++p) watched.emplace_back(work_options.topic, PartitionId{p});
     auto& exposure = *exposures->emplace_back(new Exposure(cluster, work.history(), std::move(watched)));
-    cluster.set_on_power_loss([&exposure](BrokerId broker) { exposure.power_lost(broker); });
+    cluster.set_on_end([&exposure](BrokerId broker, bool power) { exposure.ended(broker, power); });
   }
   const auto finish = [&] {
     outcome.fingerprint = cluster.world().fingerprint() ^ work.history().fingerprint();

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "exposure.h"
 #include "run.h"
 #include "workload.h"
 
@@ -69,6 +70,36 @@ TEST(Sim, ThreeBrokersServeATopicOfThreeReplicasAndItsLeaderIsKilled) {
     cluster.world().run_for(seconds(5));
     work.stop_producing();
     healthy(cluster, work);
+    work.stop();
+  });
+}
+
+TEST(Sim, OnlyWhatLostPowerInItsWholeInSyncSetIsExcused) {
+  in_child([] {
+    auto& cluster = Cluster::make({.seed = 3});
+    cluster.start_all();
+    ASSERT_TRUE(cluster.wait_up(seconds(60)));
+    Workload work(cluster, {.partitions = 1, .admin = false});
+    ASSERT_TRUE(work.create_topic(seconds(30)));
+    const TopicPartition where{"t", PartitionId{0}};
+    Exposure exposure(cluster, work.history(), {where});
+    cluster.set_on_end([&exposure](BrokerId broker, bool power) { exposure.ended(broker, power); });
+    cluster.world().run_for(seconds(2));
+    // One after another, each back in sync before the next.
+    for (auto* node : cluster.nodes()) {
+      cluster.lose_power(*node);
+      cluster.world().run_for(seconds(10));
+      cluster.start(*node);
+      ASSERT_TRUE(cluster.wait_up(seconds(60)));
+      cluster.world().run_for(seconds(10));
+    }
+    EXPECT_FALSE(work.history().excused(where));
+    // Two without power and one killed: nobody knows which of them has all.
+    cluster.lose_power(cluster.node(BrokerId{1}));
+    cluster.lose_power(cluster.node(BrokerId{2}));
+    EXPECT_FALSE(work.history().excused(where));
+    cluster.kill(cluster.node(BrokerId{3}));
+    EXPECT_TRUE(work.history().excused(where));
     work.stop();
   });
 }
