@@ -33,6 +33,7 @@ constexpr std::uint64_t turn_bytes_max = 512 * 1024;
 constexpr std::size_t input_bytes_min = 1024;
 constexpr std::size_t input_bytes_max = 64 * 1024;
 constexpr std::size_t output_bytes_min = 4096;
+constexpr std::size_t record_bytes_max = 17 * 1024;
 
 struct SslFree {
   void operator()(SSL* ssl) const { SSL_free(ssl); }
@@ -166,6 +167,7 @@ class Tls final : public Transport {
   }
 
   Task<Io<std::size_t>> read_some(bytes::MutableBytes out) override {
+    auto expected = std::exchange(expected_, 0);  // for this read only
     for (;;) {
       ERR_clear_error();
       std::size_t n = 0;
@@ -187,7 +189,7 @@ class Tls final : public Transport {
       if (n > 0) co_return n;
       if (why == SSL_ERROR_ZERO_RETURN) co_return std::size_t{0};
       if (!fine) co_return io_fail(EPROTO, fmt::format("TLS with {}: {}", peer().text(), failure));
-      auto more = co_await feed();
+      auto more = co_await feed(std::exchange(expected, 0));
       if (!more || *more == 0) co_return more;
     }
   }
@@ -301,12 +303,12 @@ class Tls final : public Transport {
   }
 
   // Some bytes from the peer, when all before them are taken; 0 at the end.
-  Task<Io<std::size_t>> feed() {
+  Task<Io<std::size_t>> feed(std::size_t expected = 0) {
     WEIR_CHECK(input_.begin == input_.end, "OpenSSL takes what is there before it asks for more");
     input_.begin = input_.end = 0;
-    // What is still coming as plaintext is still coming encrypted, and a little more.
-    const auto expected = std::exchange(expected_, 0);
-    if (expected > 0) below_->expect(std::min(expected, input_bytes_max));
+    // What is still coming as plaintext is still coming encrypted, but for the part of a record that OpenSSL holds
+    // already: to wait for that would be to wait for ever.
+    if (expected > record_bytes_max) below_->expect(std::min(expected - record_bytes_max, input_bytes_max));
     const auto wanted = std::clamp(std::max(expected, wanted_), input_bytes_min, input_bytes_max);
     if (input_.bytes.size() < wanted || input_.bytes.size() > 4 * wanted) {
       input_.bytes.resize(wanted);
