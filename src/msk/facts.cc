@@ -236,7 +236,7 @@ Task<Stored<>> create_topic(KafkaView view, std::string name, std::vector<std::v
   } else if (!written) {
     co_return failed(written.error());
   }
-  auto made = co_await view.zk->create(topic_path, layout::encode(assignment));
+  auto made = co_await zkclient::create_with_parents(*view.zk, topic_path, layout::encode(assignment));
   if (!made) co_return failed(made.error());
   co_return Stored<>{};
 }

@@ -36,7 +36,8 @@ class FakePlace final : public provision::Place {
   std::map<provision::BrokerKey, Broker> all;
   std::vector<std::string> log;  // "start c/1"
   std::function<std::optional<Failure>(const std::string& what, const provision::BrokerSpec& spec)> trouble;
-  std::function<void(const std::string& what)> after;  // of each change, for tests that cut off here
+  std::function<Task<void>(std::int32_t broker)> at_start;  // before a start is answered
+  std::function<void(const std::string& what)> after;       // of each change, for tests that cut off here
 
   Task<Outcome<std::string>> free_block(std::vector<std::string> taken, std::int32_t,
                                         std::vector<std::uint16_t>) override {
@@ -69,6 +70,7 @@ class FakePlace final : public provision::Place {
     (void)co_await zkclient::create_with_parents(zk_, node(found->second.spec), registration(found->second.spec));
     found->second.state = provision::BrokerState::running;
     found->second.stale = false;
+    if (at_start) co_await at_start(key.broker);
     if (after) after("start");
     co_return Outcome<>{};
   }
