@@ -277,8 +277,8 @@ std::optional<std::string> Supervisor::stage_failure(int stage) const {
     const bool late = child->running && child->kill_at <= now();
     if (child->state.state == "waiting" || late) {
       if (!here) return failure_of(*child);
-      if (failed == nullptr) failed = child.get();
-    } else if (here) {
+      if (failed == nullptr && !child->spec.accessory) failed = child.get();
+    } else if (here && !child->spec.accessory) {
       hope = true;
     }
   }

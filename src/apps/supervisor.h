@@ -27,6 +27,7 @@ struct ChildSpec {
   std::vector<std::string> argv;  // with the name that the process goes by first
   std::string log_path;           // appended to
   int stage = 0;                  // what starts together; in ascending order in the list of children
+  bool accessory = false;         // its stage has failed when all others of it have, and never because of this one
   milliseconds ready_max{60'000};
   milliseconds stop_max{30'000};  // after SIGTERM; then SIGKILL
   int stop_all_signal = SIGTERM;  // instead of SIGTERM, when all children stop
@@ -59,8 +60,8 @@ class Supervisor {
   Supervisor& operator=(const Supervisor&) = delete;
 
   // All children, each stage after the one before it is ready. When a child that is alone in its stage, or all of a
-  // stage, end or are late, or a signal asks for the end, all are stopped again and the error says why. When some of a
-  // stage do, the others go on: it is said, and run() starts it again.
+  // stage but accessories, end or are late, or a signal asks for the end, all are stopped again and the error says why.
+  // When some of a stage do, the others go on: it is said, and run() starts it again.
   std::expected<void, std::string> start();
   // Until SIGTERM, SIGINT or SIGHUP; then stops all.
   void run();

@@ -57,6 +57,7 @@ struct Script {
   std::optional<int> id;  // those with one are started together, in the stage after the others
   std::function<void()> clear_up;
   int stop_all_signal = SIGTERM;
+  bool accessory = false;
 };
 
 class Supervised {
@@ -76,6 +77,7 @@ class Supervised {
       spec.stage = script.id ? stage : stage++;
       spec.clear_up = script.clear_up;
       spec.stop_all_signal = script.stop_all_signal;
+      spec.accessory = script.accessory;
       spec.program = "/bin/sh";
       spec.argv = {"sh", "-c", script.text};
       spec.log_path = folder / (cli::display_name(spec.state) + ".log");
@@ -243,6 +245,28 @@ TEST(Supervisor, ChildrenEndWithASupervisorThatIsKilled) {
 }
 
 constexpr milliseconds long_enough{20'000};
+
+TEST(Supervisor, AnAccessoryNeitherKeepsAStageUpNorTakesItDown) {
+  const auto accessory = [](const std::string& text) {
+    Script script{"broker", text, 2};
+    script.accessory = true;
+    return script;
+  };
+  {
+    Folder folder;
+    Supervised s(folder, {{"first", serves}, {"broker", "exit 3", 1}, accessory(serves)});
+    s.until({"failed broker 1 ended with exit code 3"});
+    s.until({"over"});
+    s.join();
+  }
+  Folder folder;
+  Supervised s(folder, {{"first", serves}, {"broker", serves, 1}, accessory("exit 4")});
+  s.until({"started"});
+  s.until({"say broker 2", "started again"});
+  s.signal(SIGTERM);
+  s.until({"over"});
+  s.join();
+}
 
 TEST(Supervisor, OneStageStartsAndStopsTogetherAndAfterTheOneBefore) {
   Folder folder;

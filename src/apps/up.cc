@@ -156,7 +156,8 @@ std::expected<config::HostPort, std::string> api_place(const cli::UpOptions& opt
 ChildSpec control_child(const cli::UpOptions& options, const DataDir& dir, const std::string& program,
                         const config::HostPort& api) {
   ChildSpec child;
-  child.stage = 2;
+  child.stage = 1;  // beside the brokers, which wait for nobody
+  child.accessory = true;
   child.state.role = "control";
   child.state.addresses = {{"API", host_port(api.host, api.port)}};
   child.program = "/proc/self/exe";
