@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "zkwire/layout.h"
 
@@ -31,11 +32,17 @@ void Exposure::ended(BrokerId broker, bool power) {
   for (auto& one : all_) {
     if (in_sync(one.where).contains(broker)) one.away[broker] |= power;
   }
-  if (!looking_) look();
+  if (!check() || std::exchange(looking_, true)) return;
+  cluster_.world().after(look_every, [this] { look(); });
 }
 
 void Exposure::look() {
-  looking_ = false;
+  looking_ = check();
+  if (looking_) cluster_.world().after(look_every, [this] { look(); });
+}
+
+bool Exposure::check() {
+  bool any = false;
   for (auto& one : all_) {
     if (one.away.empty()) continue;
     const auto now = in_sync(one.where);
@@ -45,9 +52,9 @@ void Exposure::look() {
       cluster_.tell(fmt::format("all that are in sync of {} were away, some without power", one.where.text()));
       history_.excuse(one.where);
     }
-    looking_ = looking_ || !one.away.empty();
+    any = any || !one.away.empty();
   }
-  if (looking_) cluster_.world().after(look_every, [this] { look(); });
+  return any;
 }
 
 }  // namespace weir::sim

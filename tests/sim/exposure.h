@@ -29,7 +29,8 @@ class Exposure {
     std::map<BrokerId, bool> away;  // who ended while in sync, and whether by losing power
   };
   std::set<BrokerId> in_sync(const TopicPartition& where) const;
-  void look();
+  void look();   // and again, while anyone is away
+  bool check();  // whether anyone is
 
   Cluster& cluster_;
   History& history_;
