@@ -13,7 +13,7 @@ def run(request, *arguments):
 
 @pytest.mark.short
 def test_some_seconds_of_random_faults(request):
-    assert run(request, "--minutes", 0.3, "--seed", 1) == 0
+    assert run(request, "--minutes", 0.15, "--seed", 1) == 0
 
 
 @pytest.mark.parametrize("seed", range(2, 6))

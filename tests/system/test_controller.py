@@ -49,7 +49,6 @@ def test_killed_while_it_creates_topics(cluster, tree, name):
     load.finish()
 
 
-@pytest.mark.short
 def test_killed_while_it_deletes_topics(cluster, tree, name):
     load = cluster.load(rate=20)
     names = [f"{name}-{i}" for i in range(MANY)]

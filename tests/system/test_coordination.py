@@ -15,6 +15,7 @@ def by_mode(cluster, mode):
     return wait_for(lambda: next((z for z in cluster.zookeepers if z.alive and z.mode() == mode), None), f"there is a ZooKeeper {mode}")
 
 
+@pytest.mark.short
 def test_the_only_node_is_killed_and_comes_back(cluster):
     load = cluster.load()
     zk = cluster.zookeepers[0]
