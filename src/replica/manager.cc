@@ -306,7 +306,11 @@ Task<void> ReplicaManager::on_part(runtime::Shard& shard, std::function<Task<voi
 Result<> ReplicaManager::check_topic_id(Partition& partition, const Uuid& id) {
   if (id.is_zero()) return {};
   const auto had = partition.topic_id();
-  if (!had) return partition.log().set_topic_id(id);
+  if (!had) {
+    auto done = partition.log().set_topic_id(id);
+    if (!done) partition.tell_failure(done.error());
+    return done;
+  }
   if (*had == id) return {};
   return fail(ErrorCode::INCONSISTENT_TOPIC_ID,
               fmt::format("the log in {} is of the topic with id {}, the cluster's {} has id {}; move the directory "
@@ -431,6 +435,13 @@ Task<void> ReplicaManager::stop_part(Part& part, const std::vector<Stop>& stops,
     const auto it = part.partitions.find(stop.partition);
     if (it == part.partitions.end()) continue;
     const auto partition = it->second;
+    if (stop.stray) {
+      if (partition->role() == Role::none || stop.leader_epoch <= partition->leader_epoch()) continue;
+      WEIR_LOG(warn,
+               "{}: this broker is no replica any more (leader epoch {}, here {}); its log stays until the "
+               "controller says that it goes",
+               stop.partition.text(), stop.leader_epoch.value, partition->leader_epoch().value);
+    }
     if (stop.leader_epoch.value >= 0 && stop.leader_epoch <= partition->leader_epoch()) {
       results[i] =
           fail(ErrorCode::FENCED_LEADER_EPOCH, fmt::format("{}: epoch {} is not newer than {}", stop.partition.text(),

@@ -77,6 +77,8 @@ struct Stop {
   // no_leader_epoch and -2 (the topic is being deleted): whatever the epoch; else it must be newer than the known one,
   // FENCED_LEADER_EPOCH.
   LeaderEpoch leader_epoch = no_leader_epoch;
+  // Word that is heard in passing: only a replica with a role in an older epoch is stopped, and nothing else is wrong.
+  bool stray = false;
 };
 
 // What UpdateMetadata says of a partition that others lead.

@@ -636,6 +636,33 @@ TEST(Manager, FailuresOfCutsAndOfRolesAreTold) {
   }
 }
 
+TEST(Manager, FailuresOfCheckpointsAndTopicIdsAreTold) {
+  using Op = runtime::SimFiles::Op;
+  Machine machine;
+  int told = 0;
+  machine.options.give_up = [&](const auto&, const auto&) {
+    ++told;
+    return false;
+  };
+  ASSERT_TRUE(machine.start());
+  ASSERT_TRUE(machine.append(machine.make("t"), "a"));
+  machine.world.files().set_fault([](auto, const std::string& path) { return path.contains("checkpoint") ? EIO : 0; });
+  machine.world.run_for(6s);
+  machine.world.files().set_fault(nullptr);
+  EXPECT_GE(told, 1) << "a checkpoint";
+  told = 0;
+  machine.world.files().set_fault(
+      [](auto op, const std::string& path) { return op == Op::open && path.contains("metadata") ? EIO : 0; });
+  machine.run([&]() -> Task<void> {
+    std::vector<Change> changes;
+    changes.push_back({{"t", PartitionId{0}}, uuid(1), Machine::lead(1)});
+    const auto results = co_await machine.manager->apply(std::move(changes));
+    EXPECT_EQ(code(results.at(0)), ErrorCode::KAFKA_STORAGE_ERROR);
+  });
+  machine.world.files().set_fault(nullptr);
+  EXPECT_EQ(told, 1) << "a topic's id";
+}
+
 TEST(Manager, AStopWithFlushesUnderWayWaitsForThem) {
   Machine machine;
   machine.settings["t"].log.flush_messages = 1;

@@ -61,11 +61,13 @@ Task<void> ReplicaManager::upkeep(Part& part) {
         auto& log = partition->log();
         if (auto rolled = log.roll_if_due(now()); !rolled) {
           WEIR_LOG(error, "{}: cannot roll: {}", partition->id().text(), rolled.error().message);
+          partition->tell_failure(rolled.error());
           continue;
         }
         auto removal = log.retain(now());
         if (!removal) {
           WEIR_LOG(error, "{}: retention failed: {}", partition->id().text(), removal.error().message);
+          partition->tell_failure(removal.error());
         } else if (!removal->empty()) {
           WEIR_LOG(info, "{}: retention takes {} files; the log starts at {} now", partition->id().text(),
                    removal->paths().size(), log.log_start().value);
@@ -169,6 +171,7 @@ Task<bool> ReplicaManager::checkpoint() {
       written = false;
       WEIR_LOG_LIMITED(error, seconds(10), "cannot write the checkpoints of {}: {}", directories_[i]->path(),
                        done.error().message);
+      if (replication_.storage_failed) replication_.storage_failed(*directories_[i], done.error().message);
     }
   }
   if (written) checkpointed_ = std::move(now_at);

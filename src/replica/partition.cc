@@ -640,6 +640,7 @@ Task<void> Partition::flush_loop() {
     auto work = log_->begin_flush();
     if (!work) {
       WEIR_LOG(error, "{}: cannot flush: {}", id_.text(), work.error().message);
+      tell_failure(work.error());
       break;
     }
     auto run = [&work] { return work->run(); };
@@ -679,7 +680,10 @@ void Partition::give_up(const std::string& why) {
 Task<Result<>> Partition::flush() {
   const auto self = shared_from_this();
   auto work = log_->begin_flush();
-  if (!work) co_return std::unexpected(work.error());
+  if (!work) {
+    tell_failure(work.error());
+    co_return std::unexpected(work.error());
+  }
   auto run = [&work] { return work->run(); };
   auto done = co_await pool_.run(std::move(run));
   if (!done) {

@@ -211,6 +211,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void give_up(const std::string& why);
   // A failed disk: the log takes no more appends; says so once in the log.
   bool failed() const { return log_->failed(); }
+  // Something was done to its log that gave `error`: if that was the disk's, its directory has failed.
+  void tell_failure(const Error& error) const;
 
  private:
   enum class Goal : std::uint8_t { committed, flushed, deleted };
@@ -231,7 +233,6 @@ class Partition : public std::enable_shared_from_this<Partition> {
   runtime::Task<Result<>> wait_for(Commit commit, nanoseconds timeout);
   runtime::Task<void> flush_loop();
   void want_flush();
-  void tell_failure(const Error& error) const;
   void discard(log::Removal files);
   Offset own_end() const;
   bool flushes_at_minimum() const;
