@@ -1,5 +1,8 @@
 #include "broker/node.h"
 
+#include <algorithm>
+#include <utility>
+
 namespace weir::broker {
 
 config::TopicConfig Node::topic_config(const cluster::Image& image, std::string_view topic) const {
@@ -7,13 +10,32 @@ config::TopicConfig Node::topic_config(const cluster::Image& image, std::string_
   return config::resolve_topic_config(config()->config, config::Properties(overrides.begin(), overrides.end()));
 }
 
-runtime::Task<void> Node::news_of_lost() {
-  constexpr milliseconds wait_max{250};
-  const auto since = clock->mono() - nanoseconds(lost_at_.load(std::memory_order_acquire));
+nanoseconds Node::since_lost() const { return clock->mono() - nanoseconds(lost_at_.load(std::memory_order_acquire)); }
+
+nanoseconds Node::since_gone() const {
+  auto since = nanoseconds::max();
+  for (const auto& each : *gone()) since = std::min(since, clock->mono() - each.at);
+  return since;
+}
+
+runtime::Task<void> Node::news_of_lost(Led led, bool connected_for_long) {
+  const auto quiet = [this] { return since_lost() >= lost_wait_max && since_gone() >= gone_wait_max; };
+  if (quiet()) {
+    if (!connected_for_long) co_return;
+    co_await runtime::sleep(*runtime::Shard::current(), suspicion_wait_max);
+    if (quiet()) co_return;
+  }
   const BrokerId lost{lost_.load(std::memory_order_relaxed)};
-  if (since >= wait_max || !image()->alive(lost)) co_return;
-  auto gone = [lost](const cluster::Image& now) { return !now.alive(lost); };
-  co_await images->wait_until(std::move(gone), wait_max - since);
+  if (const auto since = since_lost(); since < lost_wait_max && image()->alive(lost)) {
+    auto gone = [lost](const cluster::Image& now) { return !now.alive(lost); };
+    if (!co_await images->wait_until(std::move(gone), lost_wait_max - since)) co_return;
+  }
+  // The image is there before set_gone() says since when: it may have changed this very moment.
+  const auto since = since_gone();
+  const auto left = since < gone_wait_max          ? gone_wait_max - since
+                    : since_lost() < lost_wait_max ? gone_wait_max
+                                                   : nanoseconds(0);
+  if (left > nanoseconds(0)) co_await images->wait_until(std::move(led), left);
 }
 
 replica::Settings settings_of(const config::TopicConfig& topic, const config::BrokerConfig& broker, BrokerId self) {

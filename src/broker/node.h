@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <set>
@@ -82,9 +84,16 @@ class Node {
     lost_.store(broker.value, std::memory_order_relaxed);
     lost_at_.store(clock->mono().count(), std::memory_order_release);
   }
-  // Before who leads is told: when a broker was lost a moment ago this waits a moment for the controller's word, which
-  // says who leads now; a client that is told of the dead one would come back a second later only. On any shard.
-  runtime::Task<void> news_of_lost();
+  // Before who leads is told. When a broker was lost a moment ago, or is gone since, this waits a moment for the
+  // controller's word on who leads instead: until `led` says that no partition asked about is led by a broker that is
+  // not there. A client that is told of the dead leader, or of none, comes back a second later only (librdkafka). Who
+  // has been connected for a while and asks may have lost its leader just before this broker hears of it: that is given
+  // a moment, too. On any shard.
+  using Led = std::function<bool(const cluster::Image&)>;
+  runtime::Task<void> news_of_lost(Led led, bool connected_for_long);
+  static constexpr milliseconds lost_wait_max{400};      // for word that it is gone
+  static constexpr milliseconds gone_wait_max{500};      // for the next leaders, since it is
+  static constexpr milliseconds suspicion_wait_max{20};  // for our own connection to break, too
 
   // Brokers that went without a goodbye a moment ago. A client that has records under way to one of them, and is told
   // in one answer that it is no broker any more and who leads instead, may lose the thread: librdkafka 2.10 to 2.16
@@ -121,11 +130,14 @@ class Node {
   config::TopicConfig topic_config(const cluster::Image& image, std::string_view topic) const;
 
  private:
+  nanoseconds since_lost() const;
+  nanoseconds since_gone() const;
+
   LiveConfigPtr config_;
   std::atomic<std::int64_t> epoch_{-1};
   std::shared_ptr<const AllGone> gone_ = std::make_shared<const AllGone>();
   std::atomic<std::int32_t> lost_{no_broker.value};
-  std::atomic<std::int64_t> lost_at_{0};
+  std::atomic<std::int64_t> lost_at_{std::numeric_limits<std::int64_t>::min() / 2};
   std::shared_ptr<const TopicNames> fresh_topics_ = std::make_shared<const TopicNames>();
 };
 

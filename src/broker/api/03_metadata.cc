@@ -2,7 +2,7 @@
 //   1 null means all topics; racks, controller   2 cluster id   4 auto-creation can be refused   5 offline replicas
 //   7 leader epochs   8 authorized operations (KIP-430)   9 flexible   10 topic ids   12 lookup by id
 // Where this differs from Kafka: a topic that the request itself creates is waited for (up to two seconds), so that a
-// client need not ask again.
+// client need not ask again; and so are new leaders, for a moment, when a broker has just died (Node::news_of_lost).
 
 #include <algorithm>
 #include <set>
@@ -49,6 +49,26 @@ void fill(protocol::MetadataResponse::MetadataResponseTopic& out, const cluster:
   });
 }
 
+// Whether somebody who is there leads each partition asked about, or nobody is to.
+bool led_by_living(const cluster::Image& image, const protocol::MetadataRequest& in, bool all) {
+  bool fine = true;
+  const auto look = [&](const cluster::TopicPtr& topic) {
+    if (!topic || !fine) return;
+    topic->partitions.each([&](PartitionId, const cluster::Partition& partition) {
+      if (partition.leader.value >= 0 && !image.alive(partition.leader)) fine = false;
+    });
+  };
+  if (all) {
+    image.each_topic(look);
+    return fine;
+  }
+  for (const auto& asked : *in.topics) look(asked.name ? image.topic(*asked.name) : image.topic(asked.topic_id));
+  return fine;
+}
+
+// A connection this old is not one of a client that just came, whose first question is this one.
+constexpr milliseconds new_client_max{50};
+
 }  // namespace
 
 Task<Response> metadata(Request& request) {
@@ -70,7 +90,11 @@ Task<Response> metadata(Request& request) {
     }
   }
 
-  co_await node.news_of_lost();
+  if (all || !in.topics->empty()) {
+    auto led = [&in, all](const cluster::Image& now) { return led_by_living(now, in, all); };
+    const auto age = node.clock->mono() - request.connection().opened_at();
+    co_await node.news_of_lost(std::move(led), !all && age > new_client_max);
+  }
   const auto image = node.image();
   protocol::MetadataResponse out;
   const auto name_broker = [&](const cluster::Broker& broker) {

@@ -34,7 +34,14 @@ Task<protocol::FindCoordinatorResponse::Coordinator> find(Request& request, std:
   if (!node.image()->topic(cluster::group_metadata_topic)) {
     co_await auto_create_topic(node, std::string(cluster::group_metadata_topic));
   }
-  co_await node.news_of_lost();
+  auto led = [&node, key](const cluster::Image& now) {
+    const auto groups = now.topic(cluster::group_metadata_topic);
+    if (!groups) return true;
+    const auto id = PartitionId{node.groups->partition_of(key, static_cast<std::int32_t>(groups->partitions.size()))};
+    const auto* at = groups->partitions.find(id);
+    return at == nullptr || at->leader.value < 0 || now.alive(at->leader);
+  };
+  co_await node.news_of_lost(std::move(led), false);
   const auto image = node.image();
   const auto topic = image->topic(cluster::group_metadata_topic);
   const cluster::Partition* partition = nullptr;
