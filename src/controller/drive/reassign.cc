@@ -61,9 +61,10 @@ Task<ZkResult<>> Controller::Impl::stop_unneeded(const Moves& wanted,
   };
   std::map<PartitionRef, cluster::Partition> written;
   auto done = co_await rewrite(std::move(at), std::move(make), written);
-  if (!done) co_return done;
+  // What was written is told also when an error ended it; who is unneeded is stopped only where it was.
   Batch batch;
   for (const auto& [p, ids] : unneeded) {
+    if (!done && !written.contains(p)) continue;
     for (const auto id : ids) batch.stop(id, p, true);
   }
   for (const auto& [p, partition] : written) {
@@ -72,7 +73,7 @@ Task<ZkResult<>> Controller::Impl::stop_unneeded(const Moves& wanted,
     batch.lead_and_follow(others, p, false);
   }
   send(batch);
-  co_return ZkResult<>();
+  co_return done;
 }
 
 Task<ZkResult<>> Controller::Impl::reassign(Moves wanted, Outcome& outcome) {
@@ -125,15 +126,14 @@ Task<ZkResult<>> Controller::Impl::reassign(Moves wanted, Outcome& outcome) {
   auto again = at;
   std::map<PartitionRef, cluster::Partition> written;
   auto done = co_await rewrite(std::move(again), std::move(make), written);
-  if (!done) co_return done;
 
-  // Whom to tell.
+  // Whom to tell: of what was written, also when an error ended it.
   Batch batch;
   Store::Assignments last_lists;
   std::set<PartitionRef> settled;
   for (const auto& p : at) {
-    batch.tell(p);
     const auto found = written.find(p);
+    if (done || found != written.end()) batch.tell(p);
     if (found == written.end()) continue;
     const auto& now = found->second;
     const auto& before = taken.at(p);
@@ -148,6 +148,8 @@ Task<ZkResult<>> Controller::Impl::reassign(Moves wanted, Outcome& outcome) {
     settled.insert(p);
   }
   send(batch);
+  // Topics' nodes still say that it is under way: the next look, or the next controller, ends it.
+  if (!done) co_return done;
   if (settled.empty()) co_return ZkResult<>();
 
   // It is over: the topic's node says so last.
