@@ -21,7 +21,7 @@ constexpr config::KafkaVersion oldest_tried{2, 2};
 constexpr config::KafkaVersion newest{3, 9};
 
 // Whether Weir has listeners of this security protocol.
-bool served(std::string_view protocol) { return protocol == "PLAINTEXT"; }
+bool served(std::string_view protocol) { return protocol == "PLAINTEXT" || protocol == "SSL"; }
 
 // Classes of Java that a broker may be given, which Weir cannot run.
 constexpr std::string_view class_keys[] = {
@@ -158,9 +158,9 @@ class Judge {
     for (const auto& endpoint : endpoints) {
       if (!served(endpoint.protocol)) secured.push_back(fmt::format("{} ({})", endpoint.listener, endpoint.protocol));
     }
-    if (secured.empty()) return ok("listeners", of + " PLAINTEXT only");
+    if (secured.empty()) return ok("listeners", of + " without SASL");
     block("listeners", fmt::format("{} {}", of, some_of(secured)),
-          "this version of Weir serves PLAINTEXT listeners only: clients and brokers have to use such a one first");
+          "this version of Weir serves PLAINTEXT and SSL listeners: clients and brokers have to use such a one first");
   }
 
   void registration() {
@@ -196,9 +196,9 @@ class Judge {
     }
     if (unreachable.empty()) return ok("brokers", plural(e_.cluster.brokers.size(), "broker runs", "brokers run"));
     block("brokers",
-          fmt::format("no PLAINTEXT listener{} for replication at {}", listener ? " " + *listener : "",
+          fmt::format("no listener{} without SASL for replication at {}", listener ? " " + *listener : "",
                       some_of(unreachable)),
-          "give all brokers a PLAINTEXT listener and name it in inter.broker.listener.name");
+          "give all brokers a PLAINTEXT or SSL listener and name it in inter.broker.listener.name");
   }
 
   // The levels at which the brokers run must be one, and what was finalized (KIP-584) must be what Weir has: nothing.

@@ -73,6 +73,13 @@ TEST(MigrateCheck, NothingStandsInTheWayOfAHealthyBroker) {
   EXPECT_EQ(cli::exit_code(cli::verdict(findings)), 0);
 }
 
+TEST(MigrateCheck, ListenersWithTlsAreServed) {
+  auto e = healthy();
+  for (auto& [id, broker] : e.cluster.brokers) broker.endpoints.push_back({"C", "SSL", "h", 9094});
+  e.file->config.listeners.push_back({"C", config::SecurityProtocol::ssl, "host2", 9094});
+  EXPECT_EQ(cli::verdict(judge(e)), Level::ok);
+}
+
 TEST(MigrateCheck, BeforeKafka23ADirectoryDoesNotNameItsCluster) {
   auto e = healthy();
   e.log_dirs[0].meta->erase("cluster.id");
@@ -114,15 +121,15 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"IsController", [](E& e) { e.cluster.controller->broker = BrokerId{2}; }, warning, "controller", "is the"},
         Case{"KraftController", [](E& e) { e.cluster.controller->kraft_epoch = 3; }, blocks, "controller", "KRaft"},
         Case{"KraftMigration", [](E& e) { e.kraft_migration = true; }, blocks, "controller", "KRaft"},
-        Case{"Tls", [](E& e) { e.cluster.brokers[BrokerId{2}].endpoints.push_back({"C", "SSL", "h", 1}); }, blocks,
-             "listeners", "C (SSL)"},
+        Case{"Tls", [](E& e) { e.cluster.brokers[BrokerId{2}].endpoints.push_back({"C", "SASL_SSL", "h", 1}); }, blocks,
+             "listeners", "C (SASL_SSL)"},
         Case{"TlsInFile",
              [](E& e) { e.file->config.listeners.push_back({"C", config::SecurityProtocol::sasl_ssl, "h", 1}); },
              blocks, "listeners", "configured: C (SASL_SSL)"},
-        Case{"OthersWithTls", [](E& e) { e.cluster.brokers[BrokerId{3}] = registration(3, "SSL"); }, blocks, "brokers",
+        Case{"OthersWithTls", [](E& e) { e.cluster.brokers[BrokerId{3}] = registration(3, "SASL_SSL"); }, blocks, "brokers",
              "broker 3"},
         Case{"OthersOnAnotherListener", [](E& e) { e.file->config.inter_broker_listener = "INTERNAL"; }, blocks,
-             "brokers", "no PLAINTEXT listener INTERNAL for replication at broker 1, broker 3"},
+             "brokers", "no listener INTERNAL without SASL for replication at broker 1, broker 3"},
         Case{"Stopped", [](E& e) { e.cluster.brokers.erase(BrokerId{2}); }, warning, "broker", "does not run"},
         Case{"NoSuchBroker",
              [](E& e) {
