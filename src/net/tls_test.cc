@@ -8,7 +8,10 @@
 
 #include <functional>
 
+#include "net/server.h"
+#include "runtime/shard.h"
 #include "runtime/sim.h"
+#include "runtime/sockets.h"
 
 namespace weir::net {
 namespace {
@@ -300,6 +303,81 @@ TEST_F(TlsTest, APeerThatSpeaksSomethingElseIsAnErrorAndNoMore) {
     client->close();
     co_await scope.stop();
   });
+}
+
+TEST_F(TlsTest, AKafkaClientWithoutTlsIsToldApartByItsFirstBytes) {
+  runtime::block_on(world_.shard(0), [&]() -> Task<void> {
+    auto& shard = world_.shard(0);
+    auto context = TlsContext::for_server(server_options_, world_.files());
+    runtime::Address any{"127.0.0.1", 0};
+    auto listener = world_.sockets().listen(shard, any, {});
+    const auto at = (*listener)->local();
+    auto client = co_await world_.sockets().connect(shard, at, {});
+    std::vector<runtime::Chunk> chunks{chunk(std::string("\0\0\0\x12\0\x03", 6))};
+    EXPECT_TRUE(co_await (*client)->write(std::move(chunks)));
+    auto socket = co_await (*listener)->accept(shard);
+    auto server = tls_server(plain_transport(std::move(*socket)), *context);
+    auto opened = co_await server->open();
+    EXPECT_FALSE(opened);
+    EXPECT_NE(opened.error().message.find("security.protocol=SSL"), std::string::npos) << opened.error().message;
+    server->close();
+  });
+}
+
+class EchoService : public Service {
+ public:
+  Task<void> serve(std::shared_ptr<Connection> connection) override {
+    for (;;) {
+      auto frame = co_await connection->read_frame();
+      if (!frame) break;
+      runtime::Chunk answer;
+      answer.memory = frame->bytes;
+      std::vector<runtime::Chunk> chunks;
+      chunks.push_back(std::move(answer));
+      if (!co_await connection->write(std::move(chunks))) break;
+    }
+  }
+};
+
+// Over TCP a read waits for what its frame still lacks: never for more than comes, whatever the sizes of the records.
+TEST_F(TlsTest, FramesOfAllSizesArriveOverTcp) {
+  runtime::Shards shards(2);
+  auto server_context = TlsContext::for_server(server_options_, world_.files());
+  auto client_context = TlsContext::for_client(client_options_, world_.files());
+  EchoService echo;
+  ServerOptions options;
+  options.transports = [&](const Endpoint&, std::unique_ptr<runtime::Socket> socket) {
+    return tls_server(plain_transport(std::move(socket)), *server_context);
+  };
+  Server server(shards.all(), runtime::system_sockets(), echo, options);
+  runtime::block_on(shards[0], [&]() -> Task<void> {
+    Endpoint endpoint{"SSL", SecurityProtocol::ssl, {"127.0.0.1", 0}};
+    std::vector<ListenerOptions> listeners{{endpoint}};
+    auto bound = co_await server.start(std::move(listeners));
+    EXPECT_TRUE(bound);
+    const auto at = bound->front().address;
+    auto socket = co_await runtime::system_sockets().connect(shards[0], at, {});
+    auto client = tls_client(plain_transport(std::move(*socket)), *client_context, "127.0.0.1");
+    auto opened = co_await client->open();
+    EXPECT_TRUE(opened) << opened.error().message;
+    for (const std::size_t size : {1, 16'383, 16'385, 17'000, 33'000, 65'537, 100'000, 1'000'003}) {
+      std::string body(size, '\0');
+      for (std::size_t i = 0; i < size; ++i) body[i] = static_cast<char>(i * 31 + i / 253);
+      std::string frame(4, '\0');
+      for (int i = 0; i < 4; ++i)
+        frame[static_cast<std::size_t>(i)] = static_cast<char>(size >> (24U - 8U * static_cast<unsigned>(i)));
+      frame += body;
+      // In two records that cut the frame anywhere.
+      for (const auto& part : {frame.substr(0, size / 3), frame.substr(size / 3)}) {
+        std::vector<runtime::Chunk> chunks{chunk(part)};
+        EXPECT_TRUE(co_await client->write(std::move(chunks), nullptr));
+      }
+      EXPECT_EQ(co_await read(*client, size), body);
+    }
+    client->close();
+    co_await server.stop();
+  });
+  shards.stop();
 }
 
 }  // namespace
