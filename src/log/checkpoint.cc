@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <charconv>
 
@@ -152,6 +154,15 @@ Result<Uuid> parse_partition_metadata(std::string_view text) {
   }
   if (!version || !id || id->is_zero()) return malformed("partition.metadata");
   return *id;
+}
+
+bool is_torn_partition_metadata(std::string_view text) {
+  constexpr std::string_view before = "version: 0\ntopic_id: ";
+  const auto written = text.substr(0, text.find_last_not_of('\0') + 1);
+  if (written.size() <= before.size()) return before.starts_with(written);
+  const auto id = written.substr(before.size());
+  const auto in_id = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_'; };
+  return written.starts_with(before) && id.size() < Uuid{}.text().size() && std::ranges::all_of(id, in_id);
 }
 
 std::string partition_metadata_text(const Uuid& topic_id) {

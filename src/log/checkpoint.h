@@ -34,6 +34,9 @@ std::string to_text(const std::vector<EpochEntry>& entries);
 
 // partition.metadata (KIP-516): "version: 0" and "topic_id: <base64>".
 Result<Uuid> parse_partition_metadata(std::string_view text);
+// Not more than the beginning of such a file, or zeros where the disk had nothing yet: what a power failure leaves of
+// one that was just written. Anything else that does not parse is damage.
+bool is_torn_partition_metadata(std::string_view text);
 std::string partition_metadata_text(const Uuid& topic_id);
 
 // meta.properties of version 0, as a broker in ZooKeeper mode writes it; keys it does not know are kept.

@@ -159,7 +159,7 @@ Result<> Log::Loader::load_identity() {
     auto id = parse_partition_metadata(*text);
     if (id) {
       log.topic_id_ = *id;
-    } else if (start.clean || !text->empty()) {
+    } else if (start.clean || !is_torn_partition_metadata(*text)) {
       return fail(id.error().code, fmt::format("{}: {}", at(partition_metadata_name), id.error().message));
     }
   }

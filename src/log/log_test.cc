@@ -761,6 +761,28 @@ TEST_F(LogTest, AfterACleanStopEachSegmentHasItsIndexFiles) {
   EXPECT_EQ(log->log_end(), Offset{40});
 }
 
+// A power failure leaves a file that was just written empty, cut short, or with zeros where the disk had nothing yet.
+TEST_F(LogTest, ATornTopicIdIsNoneAfterAPowerFailureAndDamageOtherwise) {
+  const std::string whole_text = partition_metadata_text(Uuid::parse("AAAAAAAAAAAAAAAAAAAAAQ").value());
+  for (std::size_t size = 0; size < whole_text.size(); ++size) {
+    EXPECT_TRUE(is_torn_partition_metadata(whole_text.substr(0, size))) << size;
+    EXPECT_TRUE(is_torn_partition_metadata(whole_text.substr(0, size) + std::string(whole_text.size() - size, '\0')))
+        << size;
+  }
+  EXPECT_FALSE(is_torn_partition_metadata(whole_text)) << "whole";
+  EXPECT_FALSE(is_torn_partition_metadata("version: 1\n"));
+  EXPECT_FALSE(is_torn_partition_metadata("version: 0\ntopic_id: ?"));
+  EXPECT_FALSE(is_torn_partition_metadata("rubbish"));
+
+  open(false);
+  append_numbered(0, 3);
+  ASSERT_TRUE(log->close(now));
+  ASSERT_TRUE(disk->write_whole("/d/t-with-dash-3/partition.metadata", std::string(45, '\0')));
+  open(false);
+  EXPECT_FALSE(log->topic_id());
+  EXPECT_EQ(log->log_end(), Offset{3});
+}
+
 TEST_F(LogTest, WhatDeletionsAndSwapsLeftIsPutInOrder) {
   config.segment_bytes = 400;
   open();
