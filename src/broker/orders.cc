@@ -183,9 +183,18 @@ Task<Result<>> Orders::update_metadata(controller::UpdateMetadataOrder order) {
   co_await know_configs(order.partitions);
   for (const auto& topic : gone) configured_.erase(topic);
   std::vector<replica::LearnedIsr> isrs;
+  std::vector<replica::Stop> strays;
   for (const auto& item : order.partitions) {
     const auto& replicas = item.state.replicas;
-    if (item.state.leader == node_.id || std::ranges::find(replicas, node_.id) == replicas.end()) continue;
+    if (std::ranges::find(replicas, node_.id) == replicas.end()) {
+      // Moved away while this broker was not there to hear StopReplica: it would lead it for ever, in its old epoch.
+      strays.push_back({.partition = {item.at.topic, item.at.partition},
+                        .remove = false,
+                        .leader_epoch = item.state.leader_epoch,
+                        .stray = true});
+      continue;
+    }
+    if (item.state.leader == node_.id) continue;
     isrs.push_back({{item.at.topic, item.at.partition}, item.state.leader_epoch, item.state.version, item.state.isr});
   }
   auto edit = [&](cluster::ImageBuilder& next) {
@@ -219,8 +228,19 @@ Task<Result<>> Orders::update_metadata(controller::UpdateMetadataOrder order) {
   note_gone(*before, *node_.images->latest());
   if (!same_brokers(*before, *node_.images->latest())) node_.replicas->brokers_changed();
   if (!isrs.empty()) co_await node_.replicas->learn_isrs(std::move(isrs));
+  if (!strays.empty()) co_await stop_strays(std::move(strays));
   if (!gone.empty()) co_await node_.groups->topics_deleted({gone.begin(), gone.end()});
   co_return Result<>{};
+}
+
+Task<void> Orders::stop_strays(std::vector<replica::Stop> strays) {
+  std::vector<std::pair<PartitionId, LeaderEpoch>> groups;
+  for (const auto& stray : strays) {
+    const auto& [topic, id] = stray.partition;
+    if (topic == cluster::group_metadata_topic) groups.emplace_back(id, stray.leader_epoch);
+  }
+  co_await node_.replicas->stop_replicas(std::move(strays));
+  for (const auto& [id, epoch] : groups) co_await node_.groups->resigned(id, epoch);
 }
 
 Task<Result<OrderAnswer>> Orders::stop_replica(controller::StopReplicaOrder order) {

@@ -32,6 +32,8 @@ class Orders {
  private:
   runtime::Task<Result<>> check(controller::OrderHead head);
   runtime::Task<void> know_group_partitions();
+  // Partitions that others have now: a role that this broker still has of an older epoch is taken away, the log stays.
+  runtime::Task<void> stop_strays(std::vector<replica::Stop> strays);
   void note_gone(const cluster::Image& before, const cluster::Image& now);
   void know_topic_ids(const std::map<std::string, Uuid>& ids);
   runtime::Task<void> know_configs(const std::vector<controller::LeaderAndIsrOrder::Item>& items);

@@ -40,6 +40,42 @@ TEST(BrokerOrders, OfAnEarlierControllerAreRefused) {
   EXPECT_EQ(r.client->produce("t", 0, Strings{"a"}).error, ErrorCode::NONE);
 }
 
+// This broker was away while a partition was moved to others: StopReplica never reached it.
+TEST(BrokerOrders, APartitionThatIsElsewhereNowIsLedNoLonger) {
+  Running r;
+  ASSERT_EQ(r.client->create_topic("t", 2), ErrorCode::NONE);
+  ASSERT_EQ(r.client->produce("t", 0, Strings{"a"}).error, ErrorCode::NONE);
+  protocol::UpdateMetadataRequest word;
+  word.controller_id = 1;
+  word.controller_epoch = 1;
+  auto& broker = word.live_brokers.emplace_back();
+  broker.id = 1;
+  auto& endpoint = broker.endpoints.emplace_back();
+  endpoint.host = "127.0.0.1";
+  endpoint.port = 9092;
+  endpoint.listener = "PLAINTEXT";
+  auto& topic = word.topic_states.emplace_back();
+  topic.topic_name = "t";
+  topic.topic_id = r.metadata("t").topic_id;
+  auto& moved = topic.partition_states.emplace_back();
+  moved.controller_epoch = 1;
+  moved.leader = 2;
+  moved.replicas = moved.isr = {2};
+  moved.leader_epoch = 0;
+  const auto tell = [&] {
+    const auto answer = r.client->call<protocol::UpdateMetadataResponse>(7, word);
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(code(answer->error_code), ErrorCode::NONE);
+  };
+  tell();
+  EXPECT_EQ(r.client->produce("t", 0, Strings{"b"}).error, ErrorCode::NONE) << "word of the same epoch is old word";
+  moved.leader_epoch = 3;
+  tell();
+  EXPECT_EQ(r.client->produce("t", 0, Strings{"c"}).error, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+  EXPECT_EQ(r.client->produce("t", 1, Strings{"c"}).error, ErrorCode::NONE) << "the others stay";
+  EXPECT_TRUE(*r.cluster.world.files().exists("/data/t-0")) << "the controller says when it goes";
+}
+
 TEST(BrokerOrders, NamesAndNumbersThatCannotBeAreRefused) {
   Running r;
   protocol::UpdateMetadataRequest far;
