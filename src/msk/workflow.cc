@@ -309,15 +309,16 @@ namespace {
 
 // Where a replica goes: the target with the least, of a zone that has none of this partition if there is such.
 std::optional<std::int32_t> choose(const std::map<std::int32_t, std::size_t>& targets,
+                                   const std::map<std::int32_t, std::size_t>& zones,
                                    const std::map<std::int32_t, std::size_t>& load,
                                    const std::vector<std::int32_t>& taken) {
   std::optional<std::int32_t> best;
   std::pair<bool, std::size_t> best_cost{true, ~std::size_t{0}};
   for (const auto& [id, zone] : targets) {
     if (has(taken, id)) continue;
-    const bool same_zone = std::ranges::any_of(taken, [&, at = zone](std::int32_t other) {
-      const auto found = targets.find(other);
-      return found != targets.end() && found->second == at;
+    const bool same_zone = std::ranges::any_of(taken, [&zones, at = zone](std::int32_t other) {
+      const auto found = zones.find(other);
+      return found != zones.end() && found->second == at;
     });
     const std::pair cost{same_zone, load.at(id)};
     if (!best || cost < best_cost) {
@@ -350,7 +351,7 @@ std::map<Partition, std::vector<std::int32_t>> spread(const std::vector<Partitio
   for (auto& list : now) {
     for (auto& id : list) {
       if (load.contains(id)) continue;
-      const auto to = choose(zone_of_target, load, list);
+      const auto to = choose(zone_of_target, zone_of_target, load, list);
       if (!to) continue;
       id = *to;
       ++load[*to];
@@ -363,10 +364,9 @@ std::map<Partition, std::vector<std::int32_t>> spread(const std::vector<Partitio
       auto others = list;
       std::erase(others, id);
       // A zone of its own stays one: the replica moves to a broker of its zone, or of one that has none of it.
-      auto candidates = load;
       auto targets = zone_of_target;
       std::erase_if(targets, [&](const auto& t) { return load[t.first] >= share; });
-      const auto to = choose(targets, candidates, others);
+      const auto to = choose(targets, zone_of_target, load, others);
       if (!to || has(list, *to)) continue;
       const auto zone = zone_of_target.at(*to);
       const bool crowded = std::ranges::any_of(
