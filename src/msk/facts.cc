@@ -154,8 +154,8 @@ Task<Stored<Facts>> partition_facts(KafkaView view) {
 Task<Stored<>> elect(KafkaView view, std::vector<Partition> partitions) {
   std::vector<layout::TopicPartition> set;
   for (const auto& [name, number] : partitions) set.push_back({name, PartitionId{number}});
-  auto made = co_await view.zk->create(view.chroot + std::string(layout::preferred_replica_election_path),
-                                       layout::encode_partition_set(set));
+  auto made = co_await zkclient::create_with_parents(
+      *view.zk, view.chroot + std::string(layout::preferred_replica_election_path), layout::encode_partition_set(set));
   if (!made) co_return failed(made.error());
   co_return Stored<>{};
 }
@@ -166,8 +166,8 @@ Task<Stored<>> reassign(KafkaView view, std::map<Partition, std::vector<std::int
     auto& list = target[{partition.first, PartitionId{partition.second}}];
     for (const auto id : replicas) list.push_back(BrokerId{id});
   }
-  auto made = co_await view.zk->create(view.chroot + std::string(layout::reassign_partitions_path),
-                                       layout::encode_reassignment(target));
+  auto made = co_await zkclient::create_with_parents(
+      *view.zk, view.chroot + std::string(layout::reassign_partitions_path), layout::encode_reassignment(target));
   if (!made) co_return failed(made.error());
   co_return Stored<>{};
 }
