@@ -87,7 +87,7 @@ group.coordinator.new.enable=false
   EXPECT_EQ(c.zookeeper_connection_timeout_ms, 6000);
   EXPECT_EQ(c.listener_max_connections.at("client"), 50);
   EXPECT_THAT(accepted, Contains("num.network.threads"));
-  EXPECT_THAT(accepted, Not(Contains("listener.name.client_secure.ssl.keystore.location")));
+  EXPECT_THAT(accepted, testing::Not(Contains("listener.name.client_secure.ssl.keystore.location")));
 }
 
 TEST(BrokerConfig, ListenersOfKafkaBeforeThree) {
