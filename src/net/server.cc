@@ -331,13 +331,19 @@ void Server::set_limits(Limits limits) {
 
 runtime::Task<bool> Server::Impl::shake_hands(std::shared_ptr<Connection> connection) {
   auto& shard = connection->shard();
-  const auto timer = shard.schedule(shard.clock().mono() + options.handshake_max,
-                                    [connection] { connection->close("its handshake takes too long"); });
+  bool late = false;
+  const auto timer = shard.schedule(shard.clock().mono() + options.handshake_max, [&late, connection] {
+    late = true;
+    connection->close();
+  });
   const auto opened = co_await connection->transport().open();
   shard.cancel(timer);
-  if (opened) co_return !connection->closed();
+  if (opened && !late) co_return !connection->closed();
+  if (connection->closed() && !late) co_return false;  // the server stops
+  const auto why = late ? std::string("its handshake takes too long") : opened.error().message;
   WEIR_LOG_LIMITED(warn, log_interval, "closed {} connection {} of listener {}: {}", options.protocol, connection->id(),
-                   connection->listener(), opened.error().message);
+                   connection->listener(), why);
+  connection->close(why);
   co_return false;
 }
 

@@ -66,7 +66,7 @@ struct ServerOptions : Limits {
   runtime::SocketOptions socket{};  // socket.send.buffer.bytes, socket.receive.buffer.bytes, backlog
   const char* protocol = "Kafka";
   TransportFactory transports;         // empty: plain_transport for every listener
-  milliseconds handshake_max{10'000};  // Transport::open() must be done within this time
+  milliseconds handshake_max{30'000};  // Transport::open() must be done within this time; a busy client may take long
 };
 
 struct ListenerOptions {

@@ -124,7 +124,7 @@ def test_console_tools_with_an_exported_trust_store(server, name, version, form)
           input="one\ntwo\nthree\n")
     out = kafka(version, "kafka-console-consumer", "--bootstrap-server", server.secure, "--consumer.config", client, "--topic", name,
                 "--from-beginning", "--max-messages", 3, "--timeout-ms", 30000)
-    assert out.split() == ["one", "two", "three"]
+    assert out.splitlines()[-3:] == ["one", "two", "three"]  # before it, 4.3 says what it will no longer know
 
 
 def test_a_signed_client_has_a_principal(server):
@@ -191,7 +191,7 @@ def test_who_has_no_good_certificate_is_refused_where_one_is_required(tmp_path):
         produce_ok = {**server.tls, **server.authority.client("/CN=alice")}
         create_topic(server, "t")
         produce(Secure(server), "t", [b"x"], **produce_ok)
-        for certificate, why in ((None, "peer did not return a certificate"), (other.client("/CN=mallory"), "certificate 'CN=mallory'")):
+        for certificate, why in ((None, "peer did not return a certificate"), (other.client("/CN=mallory"), "certificate '?CN=mallory")):
             with pytest.raises((ssl.SSLError, ConnectionError)):  # TLS 1.3 tells a client when it reads
                 with server.dial(certificate=certificate) as tls:
                     if not tls.recv(1):
