@@ -23,7 +23,8 @@ struct Seat::Events final : zkclient::Watcher {
 };
 
 Seat::Seat(runtime::Shard& shard, zkclient::Zk& zk, std::string path, std::string data, SeatHooks hooks)
-    : zk_(zk),
+    : shard_(shard),
+      zk_(zk),
       path_(std::move(path)),
       data_(std::move(data)),
       hooks_(std::move(hooks)),
@@ -66,6 +67,7 @@ Task<void> Seat::set_mine(bool mine) {
   if (mine_) {
     WEIR_LOG(info, "this control plane is the active one");
   } else {
+    not_before_ = shard_.clock().mono() + look_again;  // another's turn
     co_await give_up();
   }
 }
@@ -79,7 +81,7 @@ Task<void> Seat::run() {
 
 Task<void> Seat::try_once() {
   if (zk_.state() != zkclient::State::connected) co_return;  // what is mine stays so while the session may live
-  for (int tries = 0; tries < 3 && !stopping_; ++tries) {
+  for (int tries = 0; tries < 3 && !stopping_ && shard_.clock().mono() >= not_before_; ++tries) {
     auto there = co_await zk_.get(path_, events_);
     if (there) {
       const bool ours = there->stat.ephemeral_owner == zk_.session_id();

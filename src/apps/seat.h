@@ -40,6 +40,7 @@ class Seat {
   runtime::Task<void> set_mine(bool mine);
   runtime::Task<void> give_up();
 
+  runtime::Shard& shard_;
   zkclient::Zk& zk_;
   const std::string path_;
   const std::string data_;
@@ -48,6 +49,7 @@ class Seat {
   std::shared_ptr<Events> events_;
   bool mine_ = false;
   bool stopping_ = false;
+  nanoseconds not_before_{0};  // when the seat is wanted again, by the clock that only goes on
 };
 
 }  // namespace weir::apps

@@ -510,8 +510,9 @@ TEST(Up, APlanNamesWhatIsStartedAndKeepsTheClustersLevel) {
   o.overrides = {{"num.partitions", "6"}};
   auto plan = prepare(o, *dir, "/usr/bin/weir");
   ASSERT_TRUE(plan) << plan.error();
-  ASSERT_EQ(plan->children.size(), 2u);
+  ASSERT_EQ(plan->children.size(), 3u);
   EXPECT_EQ(plan->children[0].state.role, "zookeeper");
+  EXPECT_EQ(plan->children[2].state.role, "control");
   EXPECT_THAT(plan->children[1].argv, Contains("num.partitions=6"));
   EXPECT_EQ(plan->children[1].state.addresses.at("PLAINTEXT"), "127.0.0.1:" + std::to_string(o.port));
   EXPECT_THAT(text_of(dir->broker(1) + "/server.properties"), HasSubstr("inter.broker.protocol.version=2.8"));
@@ -555,7 +556,7 @@ TEST(Up, EachOfSeveralBrokersHasItsOwnAddressFolderAndZone) {
   auto o = options_of(4);
   auto plan = prepare(o, *dir, "/usr/bin/weir");
   ASSERT_TRUE(plan) << plan.error();
-  ASSERT_EQ(plan->children.size(), 5u);
+  ASSERT_EQ(plan->children.size(), 6u) << "coordination, four brokers, the control plane";
   std::vector<std::string> racks;
   for (int id = 1; id <= 4; ++id) {
     const auto& child = plan->children[static_cast<std::size_t>(id)];

@@ -25,7 +25,7 @@ class FakePlace final : public provision::Place {
   using Outcome = provision::Outcome<T>;
   using Failure = provision::Failure;
 
-  FakePlace(runtime::Shard& shard, zkclient::Zk& zk) : shard_(shard), zk_(zk) {}
+  explicit FakePlace(zkclient::Zk& zk) : zk_(zk) {}
 
   struct Broker {
     provision::BrokerSpec spec;
@@ -136,7 +136,6 @@ class FakePlace final : public provision::Place {
     return trouble ? trouble(what, spec) : std::nullopt;
   }
 
-  runtime::Shard& shard_;
   zkclient::Zk& zk_;
 };
 

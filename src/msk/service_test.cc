@@ -163,7 +163,7 @@ class MskTest : public testing::Test {
   std::shared_ptr<zkclient::MemoryTree> tree{zkclient::MemoryTree::make()};
   std::unique_ptr<zkclient::Zk> zk{tree->connect()};
   std::unique_ptr<zkclient::Zk> brokers_zk{tree->connect()};
-  FakePlace place{shard, *brokers_zk};
+  FakePlace place{*brokers_zk};
   std::unique_ptr<Service> service;
 };
 
