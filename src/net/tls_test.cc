@@ -6,6 +6,8 @@
 #include <openssl/pkcs12.h>
 #include <openssl/x509v3.h>
 
+#include <array>
+#include <chrono>
 #include <functional>
 
 #include "net/server.h"
@@ -375,6 +377,40 @@ TEST_F(TlsTest, FramesOfAllSizesArriveOverTcp) {
       EXPECT_EQ(co_await read(*client, size), body);
     }
     client->close();
+    co_await server.stop();
+  });
+  shards.stop();
+}
+
+TEST_F(TlsTest, WhoNeverEndsTheHandshakeIsClosed) {
+  runtime::Shards shards(2);
+  auto server_context = TlsContext::for_server(server_options_, world_.files());
+  EchoService echo;
+  ServerOptions options;
+  options.handshake_max = std::chrono::milliseconds(20);
+  options.transports = [&](const Endpoint&, std::unique_ptr<runtime::Socket> socket) {
+    return tls_server(plain_transport(std::move(socket)), *server_context);
+  };
+  Server server(shards.all(), runtime::system_sockets(), echo, options);
+  runtime::block_on(shards[0], [&]() -> Task<void> {
+    Endpoint endpoint{"SSL", SecurityProtocol::ssl, {"127.0.0.1", 0}};
+    std::vector<ListenerOptions> listeners{{endpoint}};
+    auto bound = co_await server.start(std::move(listeners));
+    EXPECT_TRUE(bound);
+    const auto at = bound->front().address;
+    // One says nothing, the other begins.
+    for (const std::string& said : {std::string(), std::string("\x16\x03\x01\x02\0\x01", 6)}) {
+      auto socket = co_await runtime::system_sockets().connect(shards[0], at, {});
+      auto client = plain_transport(std::move(*socket));
+      if (!said.empty()) {
+        std::vector<runtime::Chunk> chunks{chunk(said)};
+        EXPECT_TRUE(co_await client->write(std::move(chunks), nullptr));
+      }
+      std::array<std::byte, 16> answer{};
+      const auto end = co_await client->read_some(bytes::MutableBytes(answer));
+      EXPECT_TRUE(!end || *end == 0);
+      client->close();
+    }
     co_await server.stop();
   });
   shards.stop();
