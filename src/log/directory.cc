@@ -163,8 +163,10 @@ Result<std::unique_ptr<Log>> Directory::create(const TopicPartition& partition, 
   const auto directory = fmt::format("{}/{}", path(), directory_name(partition));
   auto there = cache_.files().exists(directory);
   if (!there) return storage_error(there.error());
-  if (*there && !remove_half_made(directory)) {
-    return fail(ErrorCode::KAFKA_STORAGE_ERROR, directory + " is there already");
+  if (*there) {
+    auto removed = remove_half_made(partition);
+    if (!removed) return std::unexpected(removed.error());
+    if (!*removed) return fail(ErrorCode::KAFKA_STORAGE_ERROR, directory + " is there already");
   }
   auto log = Log::load(cache_, {.partition = partition,
                                 .directory = directory,
@@ -177,14 +179,16 @@ Result<std::unique_ptr<Log>> Directory::create(const TopicPartition& partition, 
     half_made_.insert(directory);
   }
   // Where not even that can be done (no descriptor is left), the next try does it.
-  if (!log) (void)remove_half_made(directory);
+  if (!log) (void)remove_half_made(partition);
   return log;
 }
 
-bool Directory::remove_half_made(const std::string& directory) {
+Result<bool> Directory::remove_half_made(const TopicPartition& partition) {
+  const auto directory = fmt::format("{}/{}", path(), directory_name(partition));
   const std::lock_guard lock(half_made_mutex_);
   const auto found = half_made_.find(directory);
-  if (found == half_made_.end() || !cache_.files().remove_all(directory)) return false;
+  if (found == half_made_.end()) return false;
+  if (auto done = cache_.files().remove_all(directory); !done) return storage_error(done.error());
   half_made_.erase(found);
   return true;
 }

@@ -60,6 +60,9 @@ class Directory {
   // Renames the partition's directory to "-delete"; the log is abandoned, unless that fails. Running the result (after
   // file.delete.delay.ms) removes it.
   Result<Removal> remove(Log& log, const Uuid& unique, TimestampMs now);
+  // What create() could not make and could not take away either: found again by load() after a restart, it would be
+  // that partition's log. Gives whether something was taken away. Blocks; from any thread.
+  Result<bool> remove_half_made(const TopicPartition& partition);
   // Before anyone is told that logs were removed: a power failure does not bring them back. Blocks; from any thread.
   Result<> sync_names();
 
@@ -85,7 +88,6 @@ class Directory {
   Directory(FileCache& cache, runtime::Clock& clock, DirectoryOptions options);
   Result<std::unique_ptr<Log>> load_one(const TopicPartition& partition, bool clean, const OffsetCheckpoint& recovery,
                                         const OffsetCheckpoint& starts, const OffsetCheckpoint& marks);
-  bool remove_half_made(const std::string& directory);
 
   FileCache& cache_;
   runtime::Clock& clock_;

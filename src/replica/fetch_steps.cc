@@ -1,7 +1,11 @@
 #include "replica/fetch_steps.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
+
+#include "base/log.h"
+#include "record/batch.h"
 
 namespace weir::replica::fetching {
 
@@ -74,8 +78,28 @@ void part_ways(Item& item) {
   look(item);
 }
 
+// The first offset of what the leader sent, when it is before this log's end: of a batch that ends elsewhere here.
+std::optional<Offset> parts_before(const Item& item) {
+  const auto& log = item.following.partition->log();
+  if (log.log_end() != item.at || log.log_end() == log.log_start()) return std::nullopt;
+  record::Batches batches(item.records.view());
+  const auto first = batches.next();
+  if (!first || first->base_offset() >= item.at || first->last_offset() < item.at) return std::nullopt;
+  return first->base_offset();
+}
+
+// A leader says by epochs where logs part. Where both call it the same epoch and it is not (power failures took their
+// tails, and epochs with them), the batch says so: it begins within what is here. That goes, and the next fetch asks
+// from there; else the same would be asked for and refused for ever.
 void take_records(Item& item) {
   auto& partition = *item.following.partition;
+  if (const auto offset = parts_before(item); offset && partition.check_following(item.following.epoch)) {
+    WEIR_LOG(warn, "{}: the leader's batch begins at {}, within the log that ends at {} here: the logs part there",
+             partition.id().text(), offset->value, item.at.value);
+    cut_to(item, std::max(*offset, Offset{0}));
+    look(item);
+    return;
+  }
   auto done = partition.append_fetched(item.following.epoch, item.at, std::move(item.records),
                                        item.leader_high_watermark, item.leader_start);
   if (done) {

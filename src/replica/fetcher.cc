@@ -632,6 +632,7 @@ Task<void> Fetchers::Fetcher::process(client::Answer<protocol::FetchResponse> an
   }
   if (!records.empty()) {
     co_await on_owners(records, take_records);
+    co_await settled(records, true);
     std::uint64_t throttled = 0;
     for (auto& item : records) {
       const auto lag = std::max<std::int64_t>(0, item.leader_high_watermark - item.next);

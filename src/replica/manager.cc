@@ -429,11 +429,15 @@ Task<void> ReplicaManager::stop_part(Part& part, const std::vector<Stop>& stops,
   co_await Turn::take(part);
   const Turn turn(part);
   FetcherUpdates updates(parts_.size());
-  std::vector<std::pair<log::Directory*, std::vector<std::size_t>>> removed;
+  Removed removed;
+  std::vector<std::size_t> absent;
   for (const auto i : mine) {
     const auto& stop = stops[i];
     const auto it = part.partitions.find(stop.partition);
-    if (it == part.partitions.end()) continue;
+    if (it == part.partitions.end()) {
+      if (stop.remove) absent.push_back(i);
+      continue;
+    }
     const auto partition = it->second;
     if (stop.stray) {
       if (partition->role() == Role::none || stop.leader_epoch <= partition->leader_epoch()) continue;
@@ -456,21 +460,52 @@ Task<void> ReplicaManager::stop_part(Part& part, const std::vector<Stop>& stops,
     if (!removal) {
       // It stays, stopped: the controller asks again.
       results[i] = std::unexpected(removal.error());
+      partition->tell_failure(removal.error());
       continue;
     }
     part.partitions.erase(it);
     count_log(directory, -1);
     part.removals.push_back(std::move(*removal));
-    auto known = std::ranges::find(removed, &directory, [](const auto& one) { return one.first; });
-    if (known == removed.end()) known = removed.emplace(known, &directory, std::vector<std::size_t>());
-    known->second.push_back(i);
+    removed[&directory].push_back(i);
   }
   send(std::move(updates));
   part.bell.wake();
-  for (const auto& [directory, which] : removed) {
-    auto sync = [directory] { return directory->sync_names(); };
+  if (!absent.empty()) co_await remove_absent(part, stops, std::move(absent), results, removed);
+  for (const auto& directory : directories_) {
+    const auto which = removed.find(directory.get());
+    if (which == removed.end()) continue;
+    auto sync = [&directory] { return directory->sync_names(); };
     auto synced = co_await pool_.run(std::move(sync));
-    for (std::size_t i = 0; !synced && i < which.size(); ++i) results[which[i]] = std::unexpected(synced.error());
+    for (const auto i : which->second) {
+      if (synced) {
+        part.unsure.erase(stops[i].partition);
+      } else {
+        // It is not here any more, and may be again after a power failure: who asks again hears of that.
+        part.unsure[stops[i].partition] = directory.get();
+        results[i] = std::unexpected(synced.error());
+      }
+    }
+    if (!synced && replication_.storage_failed) replication_.storage_failed(*directory, synced.error().message);
+  }
+}
+
+// None of them is loaded. Gone for good they are when nothing can bring them back: neither a removal that is not on
+// the disk yet, nor what is left of a log that could not be made.
+Task<void> ReplicaManager::remove_absent(Part& part, const std::vector<Stop>& stops, std::vector<std::size_t> absent,
+                                         std::vector<Result<>>& results, Removed& removed) {
+  auto clear = [&] {
+    for (const auto& directory : directories_) {
+      for (const auto i : absent) {
+        auto done = directory->remove_half_made(log_name(stops[i].partition));
+        if (!done) results[i] = std::unexpected(done.error());
+        if (done && *done) removed[directory.get()].push_back(i);
+      }
+    }
+  };
+  co_await pool_.run(std::move(clear));
+  for (const auto i : absent) {
+    const auto unsure = part.unsure.find(stops[i].partition);
+    if (unsure != part.unsure.end()) removed[unsure->second].push_back(i);
   }
 }
 

@@ -177,6 +177,8 @@ class ReplicaManager {
     bool stopping = false;
     std::unordered_map<TopicPartition, std::shared_ptr<Partition>, KeyHash, KeyEqual> partitions;
     std::vector<log::Removal> removals;
+    // Taken away, but a power failure may bring them back: their directories' names could not be synced.
+    std::unordered_map<TopicPartition, log::Directory*, KeyHash, KeyEqual> unsure;
     runtime::Waiter isr_bell;  // ends the sleep of the ISR's upkeep
     bool changing = false;     // orders of the controller come one after the other
     std::list<runtime::Waiter*> turns;
@@ -207,6 +209,9 @@ class ReplicaManager {
   Result<> check_topic_id(Partition& partition, const Uuid& id);
   runtime::Task<void> stop_part(Part& part, const std::vector<Stop>& stops, std::vector<std::size_t> mine,
                                 std::vector<Result<>>& results);
+  using Removed = std::unordered_map<log::Directory*, std::vector<std::size_t>>;  // by whose names are to be synced
+  runtime::Task<void> remove_absent(Part& part, const std::vector<Stop>& stops, std::vector<std::size_t> absent,
+                                    std::vector<Result<>>& results, Removed& removed);
   // Where the partition's fetcher is, as of its role now: what changes is added to `out`, by the fetcher's shard.
   using FetcherUpdates = std::vector<std::vector<Fetchers::Update>>;
   void follow(Part& part, const std::shared_ptr<Partition>& partition, FetcherUpdates& out);

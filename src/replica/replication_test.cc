@@ -435,6 +435,36 @@ TEST(Replication, FastElectionsLeaveNoDivergence) {
   }
 }
 
+// Power failures may take tails, and the epochs that told them apart: then only the leader's batch says that the logs
+// part, for it begins within what the follower has.
+TEST(Replication, AFollowerThatEndsWithinABatchOfItsLeaderTakesTheLeaders) {
+  for (const int version : {17, 11}) {
+    SCOPED_TRACE(version);
+    Cluster cluster(2);
+    for (auto& node : cluster.nodes) node->fetch_max = version;
+    cluster.start();
+    cluster.create(t0, {1, 2}, uuid(7));
+    ASSERT_EQ(produce(cluster, 1, t0, "0"), ErrorCode::NONE);
+    ASSERT_TRUE(cluster.until([&] { return cluster.end(2, t0) == Offset{1}; }));
+    cluster[2].stop();
+    ASSERT_TRUE(cluster[1].append(t0, "mine", 5));
+    cluster[1].stop();
+    // The same epoch, and other records.
+    ASSERT_TRUE(cluster[2].start());
+    auto alone = cluster.board.states[t0];
+    alone.leader = BrokerId{2};
+    ASSERT_TRUE(cluster[2].apply(t0, alone, uuid(7)));
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(cluster[2].append(t0, "lost"));
+    cluster[2].stop();
+    ASSERT_TRUE(cluster[1].start());
+    cluster.elect(t0, 1, Cluster::ids({1}));
+    ASSERT_TRUE(cluster[2].start());
+    cluster.tell(t0, cluster[2]);
+    ASSERT_TRUE(cluster.until([&] { return cluster.board.states[t0].isr.size() == 2; }));
+    EXPECT_EQ(cluster[2].values(t0), (std::vector<std::string>{"0", "mine", "mine", "mine", "mine", "mine"}));
+  }
+}
+
 // What was cut and written anew must not be taken for what the recovery point of before vouched for.
 TEST(Replication, ACrashAfterATruncationChecksWhatCameAfterIt) {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
