@@ -20,7 +20,8 @@ sys.path[:0] = [str(HERE), str(ROOT / "tests/integration")]
 from shapes import watch  # noqa: E402
 from support.ports import free_port  # noqa: E402
 
-WEIR = Path(os.environ.get("WEIR", ROOT / "build/release/weir"))
+WEIR = Path(os.environ.get("WEIR_BINARY", ROOT / "build/release/weir"))
+AWS = Path(sys.executable).parent / "aws"  # the one of the Python tools, of the same model as boto3
 names = itertools.count(1)
 
 

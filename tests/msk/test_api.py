@@ -56,6 +56,7 @@ def test_configurations(kafka):
     assert refused(kafka.describe_configuration, Arn=arn)["Error"]["Code"] == "NotFoundException"
 
 
+@pytest.mark.long
 def test_updates_of_a_cluster(kafka, cluster):
     before = version(kafka, cluster)
     done = over(kafka, kafka.reboot_broker(ClusterArn=cluster, BrokerIds=["1"]))
@@ -74,6 +75,16 @@ def test_updates_of_a_cluster(kafka, cluster):
     assert done["OperationState"] == "UPDATE_COMPLETE"
     assert kafka.describe_cluster_operation_v2(ClusterOperationArn=done["OperationArn"])["ClusterOperationInfo"]
     assert state(kafka, cluster) == "ACTIVE"
+
+
+def test_the_cluster_of_weir_up_is_shown_and_changed_by_weir_up_only(kafka):
+    wait(lambda: kafka.list_clusters(ClusterNameFilter="local")["ClusterInfoList"])
+    local = kafka.list_clusters(ClusterNameFilter="local")["ClusterInfoList"][0]
+    arn, version = local["ClusterArn"], local["CurrentVersion"]
+    for answer in (refused(kafka.update_broker_count, ClusterArn=arn, CurrentVersion=version, TargetNumberOfBrokerNodes=3),
+                   refused(kafka.delete_cluster, ClusterArn=arn)):
+        assert answer["Error"]["Code"] == "BadRequestException" and "weir up" in answer["Error"]["Message"]
+    assert over(kafka, kafka.reboot_broker(ClusterArn=arn, BrokerIds=["1"]))["OperationState"] == "REBOOT_COMPLETE"
 
 
 def test_topics(kafka, cluster):
