@@ -175,6 +175,35 @@ TEST(SimFiles, a_crash_may_lose_tear_or_keep_what_was_not) {
   EXPECT_LT(lost_file, 250);
 }
 
+// A partition that is deleted and made again: the old one's files are where it went, whatever of their names was
+// synced.
+TEST(SimFiles, a_directory_keeps_its_names_when_it_moves) {
+  for (std::uint64_t seed = 1; seed <= 50; ++seed) {
+    SimFiles files(seed);
+    ASSERT_TRUE(files.make_directories("/d/t"));
+    ASSERT_TRUE(files.sync_directory("/"));
+    ASSERT_TRUE(files.sync_directory("/d"));
+    const auto put = [&](std::string_view text) {
+      auto file = files.open("/d/t/id.tmp", Open::create);
+      ASSERT_TRUE(file);
+      ASSERT_TRUE((*file)->write_at(0, bytes::as_bytes(text)));
+      ASSERT_TRUE((*file)->sync());
+      ASSERT_TRUE(files.rename("/d/t/id.tmp", "/d/t/id"));
+    };
+    put("old");
+    ASSERT_TRUE(files.rename("/d/t", "/d/gone"));
+    ASSERT_TRUE(files.sync_directory("/d"));
+    ASSERT_TRUE(files.make_directories("/d/t"));
+    ASSERT_TRUE(files.sync_directory("/d"));
+    put("new");
+    files.crash();
+    ASSERT_TRUE(*files.exists("/d/t"));
+    if (*files.exists("/d/t/id")) {
+      EXPECT_EQ(*files.read_whole("/d/t/id"), "new") << seed;
+    }
+  }
+}
+
 TEST(SimFiles, write_whole_is_atomic_under_crashes) {
   for (std::uint64_t seed = 0; seed < 300; ++seed) {
     SimFiles files(seed);

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <system_error>
+#include <utility>
 
 #include "runtime/sim.h"
 
@@ -369,11 +370,32 @@ Io<> SimFiles::sync_directory(const std::string& given) {
   if (node == nullptr) return failed(ENOENT, "sync", path);
   if (node->inode) return failed(ENOTDIR, "sync", path);
   ++syncs_;
-  std::erase_if(changes_, [&](const Change& one) {
+  std::vector<Change> pending;
+  // A directory's move, or end, is on the disk: what is not yet of the names in it happened to it, wherever it is now,
+  // and not to the next directory of its old name.
+  const auto follow = [&](const Change& done) {
+    const auto below = done.path + "/";
+    if (done.kind == Change::Kind::remove) {
+      std::erase_if(pending, [&](const Change& one) { return one.path.starts_with(below); });
+      std::erase_if(*durable_, [&](const auto& one) { return one.first.starts_with(below); });
+    } else if (done.kind == Change::Kind::rename) {
+      for (auto& one : pending) {
+        for (auto* name : {&one.path, &one.to}) {
+          if (name->starts_with(below)) *name = done.to + name->substr(done.path.size());
+        }
+      }
+    }
+  };
+  for (auto& one : std::exchange(changes_, {})) {
     const bool here = parent(one.path) == path || (one.kind == Change::Kind::rename && parent(one.to) == path);
-    if (here) apply(*durable_, one);
-    return here;
-  });
+    if (here) {
+      apply(*durable_, one);
+      follow(one);
+    } else {
+      pending.push_back(std::move(one));
+    }
+  }
+  changes_ = std::move(pending);
   return {};
 }
 
