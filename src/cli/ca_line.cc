@@ -79,6 +79,11 @@ Binder add_issue(CLI::App& ca) {
 std::vector<Binder> add_ca(CLI::App& root) {
   CLI::App* ca = root.add_subcommand("ca", "The private certificate authority: what clients trust, and who they are");
   ca->require_subcommand(1);
+  ca->footer(
+      "Examples:\n"
+      "  weir ca export --format jks --out truststore.jks        what clients trust\n"
+      "  weir ca sign alice.csr --out alice.pem                  a certificate for a client\n"
+      "  weir ca issue --name b-1.example --out b-1.pem          one for a broker of its own configuration");
   return {add_export(*ca), add_sign(*ca), add_issue(*ca)};
 }
 

@@ -124,7 +124,8 @@ Binder add_up(CLI::App& root) {
     LogFlags log;
   };
   auto v = std::make_shared<Values>();
-  CLI::App* app = root.add_subcommand("up", "Start everything on this machine: coordination service and brokers");
+  CLI::App* app =
+      root.add_subcommand("up", "Start everything on this machine: coordination service, brokers, control plane");
   app->add_option("--brokers", v->options.brokers, "How many brokers; as many as there are when left out, at first one")
       ->type_name("N")
       ->check(CLI::Range(1, brokers_max));
@@ -254,7 +255,7 @@ Binder add_restart(CLI::App& root) {
 
 Binder add_env(CLI::App& root) {
   auto v = std::make_shared<EnvOptions>();
-  CLI::App* app = root.add_subcommand("env", "Print the addresses as lines for a shell: BOOTSTRAP, ZOOKEEPER");
+  CLI::App* app = root.add_subcommand("env", "Print addresses and AWS access key as lines for a shell");
   add_data(*app, v->data_dir);
   app->footer(
       "Examples:\n"
