@@ -241,10 +241,12 @@ Result<> Directory::close(const std::vector<Marks>& all) {
   return {};
 }
 
-Result<std::uint64_t> Directory::free_bytes() const {
-  auto free = cache_.files().free_bytes(path());
-  if (!free) return storage_error(free.error());
-  return *free;
+Result<Directory::Space> Directory::space() const {
+  const auto total = cache_.files().total_bytes(path());
+  if (!total) return storage_error(total.error());
+  const auto usable = cache_.files().free_bytes(path());
+  if (!usable) return storage_error(usable.error());
+  return Space{*total, *usable};
 }
 
 }  // namespace weir::log

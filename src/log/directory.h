@@ -82,7 +82,12 @@ class Directory {
   // All logs were closed: checkpoints, then the clean-shutdown mark.
   Result<> close(const std::vector<Marks>& all);
 
-  Result<std::uint64_t> free_bytes() const;
+  // Of its volume: all of it, and what this process may still write (KIP-827).
+  struct Space {
+    std::uint64_t total = 0;
+    std::uint64_t usable = 0;
+  };
+  Result<Space> space() const;
 
  private:
   Directory(FileCache& cache, runtime::Clock& clock, DirectoryOptions options);

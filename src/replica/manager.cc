@@ -93,6 +93,10 @@ ReplicaManager::ReplicaManager(std::vector<runtime::Shard*> shards, runtime::Poo
       storage_failed(directory, why);
     };
   }
+  replication_.isr_changed = [this](const TopicPartition& id, const std::vector<BrokerId>& isr, bool expanded) {
+    auto& part = part_of(id.topic, id.partition);
+    if (part.isr_notes.add(id, isr, expanded, part.shard.clock().mono())) part.isr_bell.wake();
+  };
   show(metrics);
 }
 
@@ -608,11 +612,22 @@ void ReplicaManager::sent_to_follower(const Partition& partition, std::uint64_t 
 
 Task<void> ReplicaManager::isr_upkeep(Part& part) {
   const auto period = std::max<nanoseconds>(options_.replica_lag_time_max / 2, milliseconds(1));
+  auto& clock = part.shard.clock();
+  auto next_check = clock.mono() + period;
   while (!part.stopping) {
-    co_await part.isr_bell.wait(period);
+    const auto wait = std::min(next_check, part.isr_notes.due()) - clock.mono();
+    if (wait > nanoseconds(0)) co_await part.isr_bell.wait(wait);
     if (part.stopping) break;
+    if (clock.mono() >= part.isr_notes.due()) log_isr_changes(part);
+    if (clock.mono() < next_check) continue;
     for (auto& [id, partition] : part.partitions) partition->shrink_isr_if_due();
+    next_check = clock.mono() + period;
   }
+  log_isr_changes(part);
+}
+
+void ReplicaManager::log_isr_changes(Part& part) {
+  for (const auto& line : part.isr_notes.take()) WEIR_LOG(info, "{}", line);
 }
 
 Task<void> ReplicaManager::set_topic_settings(std::string topic, Settings settings) {
@@ -665,6 +680,7 @@ PartitionView ReplicaManager::view_of(const Partition& partition) {
                     .under_replicated = partition.under_replicated(),
                     .under_min_isr = partition.under_min_isr(),
                     .at_min_isr = partition.at_min_isr(),
+                    .assigned = partition.role() != Role::none && !partition.failed(),
                     .lags = {},
                     .lag = -1};
   out.directory = log.directory().substr(0, log.directory().rfind('/'));

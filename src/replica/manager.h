@@ -23,6 +23,7 @@
 #include "log/directory.h"
 #include "metrics/registry.h"
 #include "replica/fetcher.h"
+#include "replica/isr_notes.h"
 #include "replica/key.h"
 #include "replica/partition.h"
 #include "replica/throttle.h"
@@ -102,6 +103,7 @@ struct PartitionView {
   bool under_replicated = false;  // these three of a leader only
   bool under_min_isr = false;
   bool at_min_isr = false;
+  bool assigned = false;                                // it has a role, and its log has not failed
   std::vector<std::pair<BrokerId, std::int64_t>> lags;  // of a leader: messages that each follower lacks
   std::int64_t lag = -1;  // of a follower: messages it lacks, as of its last fetch; -1 unknown
 };
@@ -152,6 +154,10 @@ class ReplicaManager {
 
   runtime::Task<std::vector<PartitionView>> view();
   const std::vector<std::unique_ptr<log::Directory>>& directories() const { return directories_; }
+  // Given up until the broker is started again; an index of directories(). From any thread.
+  bool given_up(std::size_t directory) const {
+    return given_up_[directory]->load(std::memory_order_acquire) == GivenUp::yes;
+  }
   // How many directories have not been given up. From any thread.
   std::size_t directories_left() const;
 
@@ -180,6 +186,7 @@ class ReplicaManager {
     // Taken away, but a power failure may bring them back: their directories' names could not be synced.
     std::unordered_map<TopicPartition, log::Directory*, KeyHash, KeyEqual> unsure;
     runtime::Waiter isr_bell;  // ends the sleep of the ISR's upkeep
+    IsrNotes isr_notes;        // what it is to log
     bool changing = false;     // orders of the controller come one after the other
     std::list<runtime::Waiter*> turns;
     std::shared_ptr<Fetchers> fetchers;  // made by start(); null without sockets
@@ -196,9 +203,6 @@ class ReplicaManager {
   log::Directory& emptiest();
   bool goes(std::size_t directory) const {
     return given_up_[directory]->load(std::memory_order_acquire) != GivenUp::no;
-  }
-  bool given_up(std::size_t directory) const {
-    return given_up_[directory]->load(std::memory_order_acquire) == GivenUp::yes;
   }
   void storage_failed(log::Directory& directory, const std::string& why);
   void adopt(Part& part, std::unique_ptr<log::Log> log, log::Directory& directory);
@@ -219,6 +223,7 @@ class ReplicaManager {
   void send(FetcherUpdates updates);
   runtime::Task<void> upkeep(Part& part);
   runtime::Task<void> isr_upkeep(Part& part);
+  static void log_isr_changes(Part& part);
   runtime::Task<void> on_each_part(std::function<runtime::Task<void>(std::size_t)> work);
   static runtime::Task<void> on_part(runtime::Shard& shard, std::function<runtime::Task<void>(std::size_t)> work,
                                      std::size_t i);

@@ -573,6 +573,9 @@ TEST(Manager, ADirectoryThatWasGivenUpKeepsItsCheckpoints) {
   EXPECT_FALSE(machine.append(u, "b"));
   machine.world.files().set_fault(nullptr);
   ASSERT_EQ(machine.manager->directories_left(), 1U);
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(machine.manager->given_up(i), machine.manager->directories()[i]->path() == lost) << i;
+  }
   ASSERT_TRUE(machine.append(t, "b"));
   machine.world.run_for(6s);
   EXPECT_EQ(checkpointed(machine, t->directory().path(), "t"), Offset{2});

@@ -397,7 +397,7 @@ void Partition::expand_isr_if_due(const Follower& each) {
   if (each.log_end < log_->high_watermark() || each.log_end < epoch_start_) return;
   auto isr = leadership_.isr;
   isr.push_back(each.id);
-  WEIR_LOG(info, "{}: {} has caught up at {}, proposing the ISR {}", id_.text(), each.id.value, each.log_end.value,
+  WEIR_LOG(debug, "{}: {} has caught up at {}, proposing the ISR {}", id_.text(), each.id.value, each.log_end.value,
            text(isr));
   propose(std::move(isr), true);
 }
@@ -412,7 +412,7 @@ void Partition::shrink_isr_if_due() {
     if (stays) isr.push_back(id);
   }
   if (isr.size() == leadership_.isr.size()) return;
-  WEIR_LOG(info,
+  WEIR_LOG(debug,
            "{}: the ISR {} shrinks to {}: the others have not caught up for {} ms (high watermark {}, log end {})",
            id_.text(), text(leadership_.isr), text(isr), options_.lag_time_max.count(), log_->high_watermark().value,
            log_->log_end().value);
@@ -455,14 +455,16 @@ void Partition::altered(const Leadership& answer) {
     if (options_.isr_failures != nullptr) options_.isr_failures->add();
     return;
   }
-  const auto* counter = pending_->expands ? options_.isr_expands : options_.isr_shrinks;
+  const bool expanded = pending_->expands;
+  const auto* counter = expanded ? options_.isr_expands : options_.isr_shrinks;
   if (counter != nullptr) counter->add();
   leadership_.isr = answer.isr;
   leadership_.partition_epoch = answer.partition_epoch;
   leadership_.leader_recovery_state = answer.leader_recovery_state;
   pending_.reset();
-  WEIR_LOG(info, "{}: the ISR is {} (partition epoch {})", id_.text(), text(leadership_.isr),
+  WEIR_LOG(debug, "{}: the ISR is {} (partition epoch {})", id_.text(), text(leadership_.isr),
            leadership_.partition_epoch);
+  if (options_.isr_changed) options_.isr_changed(id_, leadership_.isr, expanded);
   if (flushes_at_minimum()) want_flush();
   advance();
   wake_commits();
@@ -475,7 +477,8 @@ bool Partition::alter_failed(const Error& error) {
     case ErrorCode::OPERATION_NOT_ATTEMPTED:
     case ErrorCode::INELIGIBLE_REPLICA:
       // It certainly was not done, and will not be: the committed set stands.
-      WEIR_LOG(info, "{}: the ISR {} was refused: {}", id_.text(), text(pending_->isr), name(error.code));
+      WEIR_LOG_LIMITED(info, seconds(1), "{}: the ISR {} was refused: {}", id_.text(), text(pending_->isr),
+                       name(error.code));
       pending_.reset();
       advance();
       return false;
@@ -486,8 +489,8 @@ bool Partition::alter_failed(const Error& error) {
     case ErrorCode::INVALID_REQUEST:
     case ErrorCode::NEW_LEADER_ELECTED:
       // What we know is out of date: the proposal stays (its set is the stricter one) until the controller speaks.
-      WEIR_LOG(info, "{}: the ISR {} was not taken: {}; waiting for the controller", id_.text(), text(pending_->isr),
-               name(error.code));
+      WEIR_LOG_LIMITED(info, seconds(1), "{}: the ISR {} was not taken: {}; waiting for the controller", id_.text(),
+                       text(pending_->isr), name(error.code));
       return false;
     default:
       WEIR_LOG_LIMITED(warn, seconds(5), "{}: cannot change the ISR to {}: {}: {}; trying again", id_.text(),

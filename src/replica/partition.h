@@ -68,6 +68,8 @@ struct ReplicationOptions {
   const metrics::Counter* isr_shrinks = nullptr;
   const metrics::Counter* isr_expands = nullptr;
   const metrics::Counter* isr_failures = nullptr;
+  // The in-sync set was changed as this leader proposed. On the partition's shard; null: nobody wants to know.
+  std::function<void(const TopicPartition& partition, const std::vector<BrokerId>& isr, bool expanded)> isr_changed;
 };
 
 class Partition : public std::enable_shared_from_this<Partition> {

@@ -294,6 +294,11 @@ class PosixFiles final : public Files {
     if (::statvfs(path.c_str(), &info) != 0) return failed("look at the disk of", path);
     return static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize;
   }
+  Io<std::uint64_t> total_bytes(const std::string& path) override {
+    struct statvfs info{};
+    if (::statvfs(path.c_str(), &info) != 0) return failed("look at the disk of", path);
+    return static_cast<std::uint64_t>(info.f_blocks) * info.f_frsize;
+  }
 
  private:
   static int open_fd(const std::string& path, int flags, mode_t mode = 0644) {

@@ -71,6 +71,8 @@ class Files {
   // process holds it.
   virtual Io<std::unique_ptr<File>> lock(const std::string& path) = 0;
   virtual Io<std::uint64_t> free_bytes(const std::string& path) = 0;
+  // Of the whole volume that `path` is on.
+  virtual Io<std::uint64_t> total_bytes(const std::string& path) = 0;
 
   // Whole small files. write_whole replaces the file atomically: temporary file, sync, rename, directory sync.
   Io<std::string> read_whole(const std::string& path, std::size_t size_max = 64 * 1024 * 1024);

@@ -101,6 +101,7 @@ TEST_P(FilesSuite, directories) {
   ASSERT_TRUE(files->remove_all(root + "/n")) << "missing is fine";
   EXPECT_EQ(files->list(root), std::vector<std::string>{});
   EXPECT_GT(files->free_bytes(root).value_or(0), 0U);
+  EXPECT_GE(files->total_bytes(root).value_or(0), files->free_bytes(root).value_or(0));
 }
 
 TEST_P(FilesSuite, rename_replaces_and_open_files_live_on) {
@@ -228,6 +229,7 @@ TEST(SimFiles, a_full_disk_takes_a_part) {
   EXPECT_EQ((*file)->size(), 10U);
   ASSERT_TRUE(files.remove("/f"));
   EXPECT_EQ(files.free_bytes("/"), 10U);
+  EXPECT_EQ(files.total_bytes("/"), 10U);
 }
 
 TEST(SimFiles, a_dropped_cache_is_cold_until_warmed) {

@@ -76,6 +76,7 @@ class SimFiles final : public Files {
   Io<> sync_directory(const std::string& path) override;
   Io<std::unique_ptr<File>> lock(const std::string& path) override;
   Io<std::uint64_t> free_bytes(const std::string& path) override;
+  Io<std::uint64_t> total_bytes(const std::string& path) override;
 
   // The machine loses power. With `lose_nothing` only the process died: all that was written is there.
   void crash(bool lose_nothing = false);

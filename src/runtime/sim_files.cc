@@ -404,6 +404,11 @@ Io<std::uint64_t> SimFiles::free_bytes(const std::string&) {
   return capacity_ > used_ ? capacity_ - used_ : 0;
 }
 
+Io<std::uint64_t> SimFiles::total_bytes(const std::string&) {
+  const std::lock_guard guard(mutex_);
+  return capacity_;
+}
+
 void SimFiles::crash(bool lose_nothing) {
   const std::lock_guard guard(mutex_);
   ++generation_;
