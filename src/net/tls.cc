@@ -380,7 +380,7 @@ int note_refused(int ok, X509_STORE_CTX* store) {
   if (ok == 1) return ok;
   auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
   auto* refused = ssl == nullptr ? nullptr : static_cast<std::string*>(SSL_get_app_data(ssl));
-  const auto* certificate = X509_STORE_CTX_get_current_cert(store);
+  const auto* certificate = X509_STORE_CTX_get0_cert(store);  // the peer's own, whichever of its chain failed
   if (refused == nullptr || certificate == nullptr) return ok;
   *refused = fmt::format("'{}' of issuer '{}'", security::distinguished_name(certificate).substr(0, 300),
                          security::distinguished_name(X509_get_issuer_name(certificate)).substr(0, 300));
