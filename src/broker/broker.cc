@@ -157,6 +157,7 @@ struct Broker::Impl {
   std::unique_ptr<net::Server> server;
   std::vector<net::Endpoint> bound;
   std::vector<net::Endpoint> advertised;
+  BrokerEpoch life{-1};  // that this process registered with first
   std::unique_ptr<Exposition> exposition;
   std::unique_ptr<net::HttpServer> http;
   std::optional<runtime::Address> metrics_at;
@@ -494,9 +495,11 @@ Task<Result<>> Broker::Impl::register_self(nanoseconds wait) {
   const auto live = node.config();
   if (!live->config.rack.empty()) registration.rack = live->config.rack;
   registration.timestamp = env.clock->wall().count();
+  if (life.value >= 0) registration.life = life;
   auto epoch = co_await controller::register_broker(control, *zk, node.id, std::move(registration), wait);
   if (!epoch) co_return std::unexpected(epoch.error());
   node.set_epoch(*epoch);
+  if (life.value < 0) life = *epoch;
   WEIR_LOG(info, "registered as broker {} of cluster {}, broker epoch {}", node.id.value, node.cluster_id,
            epoch->value);
   co_await keep_session();

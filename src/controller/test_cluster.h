@@ -23,6 +23,7 @@ class ModelBrokers : public BrokerLink {
     bool alive = false;
     bool answers = true;
     BrokerEpoch epoch{-1};
+    BrokerEpoch life{-1};
     ControllerEpoch heard{-1};
     std::map<PartitionRef, cluster::Partition> roles;
     std::map<PartitionRef, cluster::Partition> metadata;
@@ -187,15 +188,25 @@ struct World {
   }
 
   Task<void> start_broker(BrokerId id) {
-    auto session = tree->connect();
-    layout::BrokerRegistration r;
-    r.endpoints = {{"PLAINTEXT", "PLAINTEXT", "127.0.0." + std::to_string(id.value), 9092}};
     auto& one = brokers[id];
     one = {};
     one.alive = true;
+    co_await enroll(id, std::nullopt);
+    one.life = one.epoch;
+  }
+  // Its session ended; it lives on.
+  Task<void> register_again(BrokerId id) {
+    co_await sessions[id]->close();
+    co_await enroll(id, brokers[id].life);
+  }
+  Task<void> enroll(BrokerId id, std::optional<BrokerEpoch> life) {
+    auto session = tree->connect();
+    layout::BrokerRegistration r;
+    r.endpoints = {{"PLAINTEXT", "PLAINTEXT", "127.0.0." + std::to_string(id.value), 9092}};
+    r.life = life;
     auto epoch = co_await register_broker(shard, *session, id, std::move(r), 10s);
     EXPECT_TRUE(epoch.has_value());
-    one.epoch = epoch.value_or(BrokerEpoch{-1});
+    brokers[id].epoch = epoch.value_or(BrokerEpoch{-1});
     sessions[id] = std::move(session);
   }
   Task<void> kill_broker(BrokerId id) {

@@ -338,10 +338,12 @@ std::string encode(const BrokerRegistration& registration) {
   }
   out += "\"endpoints\":[" + joined(endpoints, [](const Endpoint& e) { return quoted(text_of_endpoint(e)); }) + "],";
   if (registration.rack && registration.version >= 3) out += "\"rack\":" + quoted(*registration.rack) + ",";
-  out += fmt::format("\"jmx_port\":{},\"port\":{},\"host\":{},\"version\":{},\"timestamp\":\"{}\"}}",
-                     registration.jmx_port, plain == endpoints.end() ? -1 : plain->port,
-                     plain == endpoints.end() ? "null" : quoted(plain->host), registration.version,
-                     registration.timestamp);
+  out +=
+      fmt::format("\"jmx_port\":{},\"port\":{},\"host\":{},\"version\":{},\"timestamp\":\"{}\"", registration.jmx_port,
+                  plain == endpoints.end() ? -1 : plain->port, plain == endpoints.end() ? "null" : quoted(plain->host),
+                  registration.version, registration.timestamp);
+  if (registration.life) out += fmt::format(",\"weir_life\":{}", registration.life->value);
+  out += "}";
   return out;
 }
 
@@ -352,6 +354,7 @@ Result<BrokerRegistration> decode_broker(std::string_view path, std::string_view
     if (out.version < 1) bad("a version that never was");
     if (const auto* port = find(root, "jmx_port")) out.jmx_port = int_of<std::int32_t>(*port, "jmx_port");
     if (const auto* time = find(root, "timestamp")) out.timestamp = number_in_text(*time, "timestamp");
+    if (const auto* life = find(root, "weir_life")) out.life = BrokerEpoch{int_of<std::int64_t>(*life, "weir_life")};
     if (out.version == 1) {
       out.endpoints.push_back({"PLAINTEXT", "PLAINTEXT", std::string(text_of(need(root, "host"), "host")),
                                int_of<std::uint16_t>(need(root, "port"), "port")});

@@ -111,6 +111,9 @@ struct BrokerRegistration {
   std::int32_t jmx_port = -1;
   TimestampMs timestamp = no_timestamp;
   std::map<std::string, FeatureRange> features;
+  // Weir's own key "weir_life", which Kafka does not read: of a broker that registers again because its session ended,
+  // the broker epoch it had first. Absent: it has just started. An older one lived on: it lost nothing.
+  std::optional<BrokerEpoch> life;
 
   friend bool operator==(const BrokerRegistration&, const BrokerRegistration&) = default;
 };

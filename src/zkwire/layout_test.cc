@@ -28,6 +28,18 @@ TEST(Layout, WritesABrokerAsKafkaDoes) {
                        R"("version":2,"timestamp":"1795441107174"})");
 }
 
+TEST(Layout, ABrokerThatRegistersAgainNamesItsFirstEpoch) {
+  BrokerRegistration r;
+  r.endpoints = {{"PLAINTEXT", "PLAINTEXT", "h1", 9092}};
+  r.timestamp = 7;
+  EXPECT_EQ(encode(r).find("weir_life"), std::string::npos) << "as Kafka writes it";
+  r.life = BrokerEpoch{4294967301};
+  const auto text = encode(r);
+  EXPECT_TRUE(text.ends_with(R"("timestamp":"7","weir_life":4294967301})")) << text;
+  EXPECT_EQ(*decode_broker("/brokers/ids/1", text), r);
+  EXPECT_FALSE(decode_broker("/brokers/ids/1", R"({"version":5,"endpoints":[],"weir_life":"x"})"));
+}
+
 TEST(Layout, ABrokerWithoutAPlaintextListenerHasNoHostOfItsOwn) {
   BrokerRegistration r;
   r.endpoints = {{"REPLICATION", "SSL", "h1", 9094}};

@@ -25,6 +25,7 @@ struct State {
   ControllerEpoch epoch{-1};
   std::int32_t epoch_version = -1;  // of /controller_epoch: the fence
   cluster::ImagePtr image = cluster::empty_image();
+  std::map<BrokerId, BrokerEpoch> lives;      // of each broker in the image: the first epoch it had since it started
   bool leader_recovery = true;                // KIP-704
   std::set<BrokerId> shutting_down;           // alive, but leaders leave it
   std::set<PartitionRef> reassigning;         // under way: with adding or removing replicas, or about to be settled

@@ -27,17 +27,21 @@ void Controller::Impl::know_brokers() {
 
 // Also for one whose node changed, and for one whose node could not be read before.
 Task<ZkResult<>> Controller::Impl::brokers_changed() {
-  auto read = co_await store.brokers(self(), self());
+  std::map<BrokerId, BrokerEpoch> lives;
+  auto read = co_await store.brokers(self(), self(), lives);
   if (!read) co_return std::unexpected(read.error());
   std::vector<BrokerId> gone;
+  std::vector<BrokerId> again;  // only their sessions ended
   std::vector<BrokerId> came;
   bool changed = false;
   std::map<BrokerId, const cluster::Broker*> now;
   for (const auto& broker : *read) now[broker.id] = &broker;
   for (const auto& [id, broker] : state.image->brokers()) {
     const auto found = now.find(id);
-    // The same id with a later epoch died and came back between two looks.
-    if (found == now.end() || found->second->epoch > broker->epoch) gone.push_back(id);
+    // The same id with a later epoch died and came back between two looks, or registered again.
+    if (found == now.end() || found->second->epoch > broker->epoch) {
+      (found != now.end() && lives[id] == state.lives[id] ? again : gone).push_back(id);
+    }
   }
   for (const auto& [id, broker] : now) {
     const auto* known = state.image->broker(id);
@@ -48,17 +52,21 @@ Task<ZkResult<>> Controller::Impl::brokers_changed() {
       changed = true;
     }
   }
+  state.lives = std::move(lives);
   if (gone.empty() && came.empty() && !changed) co_return ZkResult<>();
 
   Batch batch;
   batch.tell_brokers();
   ZkResult<> done;
-  for (const auto id : gone) senders.drop(id);
-  if (!gone.empty()) {
+  // Who lived on has all that it had: where the others of an ISR died, it is to stay in there as the last.
+  for (const auto& ids : {gone, again}) {
+    if (ids.empty() || (!done && fatal(done.error()))) continue;
+    for (const auto id : ids) senders.drop(id);
     cluster::ImageBuilder without(state.image);
-    for (const auto id : gone) without.remove_broker(id);
+    for (const auto id : ids) without.remove_broker(id);
     state.image = without.build();
-    done = co_await brokers_gone(gone, batch);
+    auto left = co_await brokers_gone(ids, batch);
+    if (!left) done = left;
   }
   // Who is there is read once: what one node's error left undone does not hold up the rest.
   if (!done && fatal(done.error())) {

@@ -353,6 +353,79 @@ TEST(Office, ANewControllerTakesTheDeadOutOfTheIsrs) {
   });
 }
 
+// A restart that no controller saw: what that life had not flushed may be lost, and its id is in the ISR all the same.
+TEST(Restart, WhoCameBackWhileNobodyWasInOfficeLeavesTheIsr) {
+  story([](runtime::Shard& shard) -> Task<void> {
+    World world(shard);
+    co_await world.open(3);
+    ControllerOptions options;
+    options.auto_rebalance = false;
+    auto& first = world.start_officer(101, options);
+    (void)co_await world.settled();
+    co_await world.create("t", {{p0, {b1, b2, b3}}, {p1, {b2, b3, b1}}});
+    co_await world.create("alone", {{p0, {b2}}});
+    first.die(Officer::Dies::before);
+    while (co_await world.there("/controller")) co_await runtime::sleep(world.shard, 100us);
+    co_await world.kill_broker(b2);
+    co_await world.start_broker(b2);
+    world.start_officer(102, options);
+    (void)co_await world.settled();
+    EXPECT_EQ((co_await world.state("t", 0)).isr, (Ids{b1, b3}));
+    EXPECT_EQ((co_await world.state("t", 0)).leader, b1);
+    EXPECT_EQ((co_await world.state("t", 1)).isr, (Ids{b3, b1}));
+    EXPECT_EQ((co_await world.state("t", 1)).leader, b3);
+    EXPECT_EQ((co_await world.state("alone")).isr, Ids{b2}) << "nobody else has its records";
+    EXPECT_EQ((co_await world.state("alone")).leader, b2);
+    co_await world.verify();
+    co_await world.catch_up(t0);
+    EXPECT_EQ((co_await world.state("t", 0)).isr.size(), 3U);
+    co_await world.close();
+  });
+}
+
+// The leader lost power, another is away, and the third's session ended meanwhile: that one alone has everything. To
+// the eye the restarted one and it are alike, but for the life in the registration (simulation, seed 27).
+TEST(Restart, WhoOnlyRegisteredAgainHasBeenThereAllTheTime) {
+  story([](runtime::Shard& shard) -> Task<void> {
+    World world(shard);
+    co_await world.open(3);
+    auto& first = world.start_officer(101);
+    (void)co_await world.settled();
+    co_await world.create("t", {{p0, {b1, b2, b3}}});
+    first.die(Officer::Dies::before);
+    while (co_await world.there("/controller")) co_await runtime::sleep(world.shard, 100us);
+    co_await world.kill_broker(b2);
+    co_await world.register_again(b3);
+    co_await world.kill_broker(b1);
+    co_await world.start_broker(b1);
+    world.start_officer(102);
+    (void)co_await world.settled();
+    EXPECT_EQ((co_await world.state("t")).leader, b3);
+    EXPECT_EQ((co_await world.state("t")).isr, Ids{b3});
+    co_await world.verify();
+    co_await world.close();
+  });
+}
+
+// The same in the eyes of a controller that was out of touch.
+TEST(Restart, WhoOnlyRegisteredAgainLeadsWhereTheOthersDied) {
+  among(3, [](World& world, Officer& officer) -> Task<void> {
+    co_await world.create("t", {{p0, {b1, b2, b3}}});
+    world.tree->disconnect(officer.raw->session_id());
+    for (const auto id : {b1, b2}) {
+      co_await world.kill_broker(id);
+      co_await world.start_broker(id);
+    }
+    co_await world.register_again(b3);
+    world.tree->reconnect(officer.raw->session_id());
+    while ((co_await world.state("t")).isr.size() != 1) co_await runtime::sleep(world.shard, 100us);
+    (void)co_await world.settled();
+    EXPECT_EQ((co_await world.state("t")).leader, b3);
+    EXPECT_EQ((co_await world.state("t")).isr, Ids{b3});
+    co_await world.verify();
+  });
+}
+
 TEST(Brokers, ChangedEndpointsAndHalfWrittenRegistrations) {
   among(2, [](World& world, Officer& officer) -> Task<void> {
     co_await world.create("t", {{p0, {b1, b2}}});

@@ -164,7 +164,8 @@ struct Controller::Impl : zkclient::Watcher, std::enable_shared_from_this<Contro
   using Lost = std::map<PartitionRef, std::set<BrokerId>>;
   Task<ZkResult<>> shrink(Lost lost, decide::Batch& batch);
   Lost all_lost() const;
-  // Those of an ISR that registered after it was written, where others of it did not.
+  // Those of an ISR that started after it was written, where others of it did not. Who only registered again, because
+  // its session ended, has been there all the time.
   Lost came_back(const std::map<PartitionRef, std::int64_t>& written) const;
   Task<ZkResult<bool>> unclean_allowed(std::string topic);
   // Writes states one after the other over the versions they were made from. `make` gives the next state of one, or

@@ -19,7 +19,7 @@ Task<ZkResult<>> Controller::Impl::load() {
   auto dropped = co_await drop_old_notifications();
   if (!dropped) co_return dropped;
 
-  auto brokers = co_await store.brokers(self(), self());
+  auto brokers = co_await store.brokers(self(), self(), state.lives);
   if (!brokers) co_return std::unexpected(brokers.error());
   cluster::ImageBuilder building(state.image);
   building.set_controller(options.broker, state.epoch).set_brokers(std::move(*brokers));

@@ -305,7 +305,8 @@ Controller::Impl::Lost Controller::Impl::came_back(const std::map<PartitionRef, 
     for (const auto id : partition->isr) {
       const auto* broker = state.image->broker(id);
       if (broker == nullptr) continue;
-      if (broker->epoch.value > zxid) {
+      const auto life = state.lives.find(id);
+      if ((life == state.lives.end() ? broker->epoch : life->second).value > zxid) {
         later.insert(id);
       } else {
         stayed = true;

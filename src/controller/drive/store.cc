@@ -100,7 +100,8 @@ Task<ZkResult<std::vector<std::string>>> Store::children(std::string path, Watch
   co_return names;
 }
 
-Task<ZkResult<std::vector<cluster::Broker>>> Store::brokers(Watch on_list, Watch on_broker) {
+Task<ZkResult<std::vector<cluster::Broker>>> Store::brokers(Watch on_list, Watch on_broker,
+                                                            std::map<BrokerId, BrokerEpoch>& lives) {
   auto names = co_await children(std::string(layout::broker_ids_path), on_list);
   if (!names) co_return std::unexpected(names.error());
   std::vector<cluster::Broker> out;
@@ -122,6 +123,7 @@ Task<ZkResult<std::vector<cluster::Broker>>> Store::brokers(Watch on_list, Watch
     cluster::Broker broker;
     broker.id = *id;
     broker.epoch = BrokerEpoch{there->stat.czxid};
+    lives[broker.id] = std::min(broker.epoch, read->life.value_or(broker.epoch));
     broker.rack = read->rack;
     for (const auto& e : read->endpoints) broker.endpoints.push_back({e.listener, e.protocol, e.host, e.port});
     for (const auto& [name, range] : read->features) broker.features[name] = {range.min, range.max};

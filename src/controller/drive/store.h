@@ -44,8 +44,10 @@ class Store {
 
   // A missing node has no children.
   Task<ZkResult<std::vector<std::string>>> children(std::string path, Watch watch);
-  // Those that are registered; unreadable ones are logged and left out. `watch` hears when one changes.
-  Task<ZkResult<std::vector<cluster::Broker>>> brokers(Watch on_list, Watch on_broker);
+  // Those that are registered; unreadable ones are logged and left out. `on_broker` hears when one changes. `lives`
+  // gets the first epoch that each had since it started: an older one than its own when its session ended meanwhile.
+  Task<ZkResult<std::vector<cluster::Broker>>> brokers(Watch on_list, Watch on_broker,
+                                                       std::map<BrokerId, BrokerEpoch>& lives);
   // The epochs that these brokers are registered with at this moment; those that are not, or cannot be read, are left
   // out.
   Task<ZkResult<std::map<BrokerId, BrokerEpoch>>> lives(std::vector<BrokerId> ids);
