@@ -125,11 +125,12 @@ Result<std::vector<std::unique_ptr<Log>>> Directory::load() {
     for (int i = 0; i < options_.recovery_threads; ++i) threads.emplace_back(work);
   }
   if (failed) return std::unexpected(*failed);
-  // From now on a crash is one.
+  // From now on a crash is one. Also where there is no mark: a start that failed may have taken it away and not have
+  // brought that to the disk, and a power failure would show it again.
   if (was_clean_) {
     if (auto done = files.remove(mark); !done) return storage_error(done.error());
-    if (auto done = files.sync_directory(path()); !done) return storage_error(done.error());
   }
+  if (auto done = files.sync_directory(path()); !done) return storage_error(done.error());
   return logs;
 }
 

@@ -712,8 +712,9 @@ TEST_F(LogTest, AFailedSyncFailsTheLogAndARollThatFailsDoesNot) {
   disk->set_fault(nullptr);
   append_numbered(2, 8);
   EXPECT_EQ(values(Offset{0}), numbered(0, 8));
-  disk->set_fault(
-      [](runtime::SimFiles::Op op, const std::string&) { return op == runtime::SimFiles::Op::sync ? EIO : 0; });
+  disk->set_fault([](runtime::SimFiles::Op op, const std::string&) {
+    return op == runtime::SimFiles::Op::sync_directory ? EIO : 0;
+  });
   EXPECT_EQ(log->flush(now).error().code, ErrorCode::KAFKA_STORAGE_ERROR);
   EXPECT_TRUE(log->failed());
 }
@@ -905,6 +906,38 @@ class DirectoryTest : public testing::Test {
     return out;
   }
 };
+
+// A start that took the mark away and failed then, one that went well, a power failure: that is no clean stop.
+TEST_F(DirectoryTest, TheMarkOfACleanStopStaysAwayOnceAStartHasTakenIt) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    runtime::SimFiles files(seed);
+    const auto opened = [&](FileCache& of) {
+      return *Directory::open(of, clock, {.path = "/logs", .recovery_threads = 1, .config = nullptr});
+    };
+    FileCache first(files, 100);
+    auto directory = opened(first);
+    ASSERT_TRUE(directory->load());
+    ASSERT_TRUE(directory->close({}));
+    directory.reset();
+    ASSERT_TRUE(files.sync_directory("/logs"));
+    files.set_fault([](auto op, const std::string&) { return op == runtime::SimFiles::Op::sync_directory ? EIO : 0; });
+    FileCache second(files, 100);
+    directory = opened(second);
+    EXPECT_FALSE(directory->load());
+    directory.reset();
+    files.set_fault(nullptr);
+    FileCache third(files, 100);
+    directory = opened(third);
+    ASSERT_TRUE(directory->load());
+    EXPECT_FALSE(directory->was_clean());
+    directory.reset();
+    files.crash();
+    FileCache fourth(files, 100);
+    directory = opened(fourth);
+    ASSERT_TRUE(directory->load());
+    EXPECT_FALSE(directory->was_clean()) << "seed " << seed;
+  }
+}
 
 TEST_F(DirectoryTest, CleanAndUncleanStopsBringEverythingBack) {
   auto directory = *open();
