@@ -385,8 +385,8 @@ def test_acls_name_the_certificate(ensemble, weir):
 def test_what_is_refused_is_said(ensemble, weir):
     c = ensemble.certificates
     subprocess.run(
-        ["keytool", "-importcert", "-noprompt", "-alias", "ca", "-file", str(c / "ca.pem"), "-keystore", str(c / "trust.jks"),
-         "-storetype", "JKS", "-storepass", PASSWORD],
+        ["keytool", "-importcert", "-noprompt", "-alias", "ca", "-file", str(c / "ca.pem"), "-keystore", str(c / "trust.jceks"),
+         "-storetype", "JCEKS", "-storepass", PASSWORD],
         check=True, capture_output=True,
     )  # fmt: skip
     jaas = ensemble.folder / "kerberos.jaas"
@@ -400,11 +400,11 @@ def test_what_is_refused_is_said(ensemble, weir):
         ),
         "TLS to a port without it": (tls(ensemble, **quick), False, "TLS handshake with"),
         "no TLS to a port with it": (sasl(**quick), True, "does not let us in"),
-        "a JKS store": (
-            tls(ensemble, **{"zookeeper.ssl.truststore.location": c / "trust.jks"}), True, "keytool -importkeystore",
+        "a JCEKS store": (
+            tls(ensemble, **{"zookeeper.ssl.truststore.location": c / "trust.jceks"}), True, "keytool -importkeystore",
         ),
         "a wrong password of a store": (
-            tls(ensemble, **{"zookeeper.ssl.keystore.password": "no"}), True, "wrong password",
+            tls(ensemble, **{"zookeeper.ssl.keystore.password": "no"}), True, "its password is another",
         ),
         "a login for Kerberos": ({"weir.zookeeper.jaas.config": jaas}, False, "only DigestLoginModule"),
         "ACLs without an identity": ({"zookeeper.set.acl": "true"}, False, "zookeeper.set.acl=true"),
