@@ -196,8 +196,8 @@ Broker::Impl::Impl(Environment e, config::BrokerLayers layers, config::BrokerCon
 Result<> Broker::Impl::check_listeners() {
   const auto live = node.config();
   for (const auto& endpoint : live->config.listeners) {
-    const bool served = endpoint.protocol == config::SecurityProtocol::plaintext ||
-                        endpoint.protocol == config::SecurityProtocol::ssl;
+    const bool served =
+        endpoint.protocol == config::SecurityProtocol::plaintext || endpoint.protocol == config::SecurityProtocol::ssl;
     if (!served) {
       return fail(ErrorCode::INVALID_CONFIG,
                   fmt::format("listeners: {} has security protocol {}; this version of Weir serves PLAINTEXT and SSL",
