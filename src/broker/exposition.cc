@@ -134,6 +134,7 @@ void Exposition::show_network(const net::Server& server) {
                                                 [&counters] { return static_cast<double>(counters.open()); }));
   count("weir_connections_accepted_total", "Connections accepted", counters.accepted);
   count("weir_connections_rejected_total", "Connections closed at the door: max.connections.per.ip", counters.rejected);
+  count("weir_connections_delayed_total", "Connections held back by max.connection.creation.rate", counters.delayed);
   count("weir_connections_idle_closed_total", "Connections closed by connections.max.idle.ms", counters.expired_idle);
   count("weir_connections_bad_frames_total", "Connections closed for a request length that lies or is over the limit",
         counters.bad_frames);

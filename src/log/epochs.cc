@@ -16,6 +16,17 @@ bool Epochs::assign(LeaderEpoch epoch, Offset start) {
   return true;
 }
 
+bool Epochs::found(LeaderEpoch epoch, Offset first, Offset last) {
+  if (epoch.value < 0 || first.value < 0) return false;
+  if (epoch_at(first) == epoch && epoch_at(last) == epoch) return false;
+  std::erase_if(entries_, [&](const EpochEntry& e) { return e.epoch > epoch || e.start > first; });
+  if (entries_.empty() || entries_.back().epoch != epoch) {
+    std::erase_if(entries_, [&](const EpochEntry& e) { return e.start == first; });
+    entries_.push_back({epoch, first});
+  }
+  return true;
+}
+
 std::optional<LeaderEpoch> Epochs::latest() const {
   if (entries_.empty()) return std::nullopt;
   return entries_.back().epoch;

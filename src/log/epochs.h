@@ -18,6 +18,10 @@ class Epochs {
   // True when something changed.
   bool assign(LeaderEpoch epoch, Offset start);
 
+  // A batch of `epoch` with these offsets is in the log, as a scan in their order tells: what contradicts it goes away,
+  // and where no entry says so, `epoch` begins at `first`. True when something changed.
+  bool found(LeaderEpoch epoch, Offset first, Offset last);
+
   std::optional<LeaderEpoch> latest() const;
   std::optional<EpochEntry> earliest() const;
   // The epoch a record at `offset` was written in.

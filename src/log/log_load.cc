@@ -218,9 +218,8 @@ Result<> Log::Loader::recover(std::size_t index) {
     if (auto done = remove(txn); !done) return done;
   }
   auto cut = segment.recover(log.cache_, log.config_.index_interval_bytes, [&](record::BatchView batch) {
-    if (batch.magic() < 2 || batch.leader_epoch().value < 0) return;
-    const auto latest = log.epochs_.latest();
-    if (!latest || batch.leader_epoch() > *latest) log.epochs_.assign(batch.leader_epoch(), batch.base_offset());
+    // The checkpoint may be older than the log, and speak of what is there no more: the batches know better.
+    if (batch.magic() == 2) log.epochs_.found(batch.leader_epoch(), batch.base_offset(), batch.last_offset());
   });
   if (!cut) return std::unexpected(cut.error());
   if (*cut > 0) return drop_after(index, "what was before them is torn");
@@ -283,13 +282,19 @@ Result<> Log::Loader::settle_offsets() {
   log.log_end_ = end;
   log.log_start_ = std::max(log.log_start_, log.segments_.front()->base_offset());
   log.high_watermark_ = log.log_start_;
+  log.indexes_synced_ = std::min(recovered_from, log.active().base_offset());
   if (start.clean) {
     log.recovery_point_ = log.log_end_;
-    log.indexes_synced_ = log.active().base_offset();
     log.changes_synced_ = log.changes_;
   } else {
     log.recovery_point_ = std::min(start.recovery_point, log.log_end_);
-    log.indexes_synced_ = std::min(recovered_from, log.active().base_offset());
+    // A process that was killed left them to the system, which may not have brought them to the disk: the next clean
+    // stop must not say that they are there.
+    for (const auto& name : names) {
+      const bool small = name == partition_metadata_name || name == epoch_checkpoint_name ||
+                         name.ends_with(snapshot_suffix) || name.ends_with(txn_index_suffix);
+      if (small) log.unsynced_files_[at(name)] = ++log.changes_;
+    }
   }
   if (auto done = log.active().load_first_timestamp(log.cache_, ReadMode::may_block); !done) {
     return std::unexpected(done.error().error);

@@ -378,6 +378,8 @@ Result<std::uint64_t> Segment::recover(FileCache& cache, std::int32_t index_inte
   if (cut > 0) {
     WEIR_LOG(warn, "{}: cut {} bytes from position {} on: {}", path(log_suffix), cut, size_, why);
     if (auto done = (*opened)->truncate(size_); !done) return storage_error(done.error());
+    // As after truncate(): a clean stop may follow that has nothing more to flush here.
+    if (auto done = (*opened)->sync(); !done) return storage_error(done.error());
   }
   if (max_timestamp_.timestamp > times_.last().value_or(TimeEntry{}).timestamp) times_.append(max_timestamp_);
   if (auto done = write_indexes(cache); !done) return storage_error(done.error());

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <boost/json.hpp>
 #include <charconv>
+#include <span>
 #include <utility>
 
+#include "bytes/crc32c.h"
 #include "msk/names.h"
 
 namespace weir::msk {
@@ -18,7 +20,7 @@ constexpr std::size_t tags_max = 50;
 constexpr std::size_t tag_key_max = 128;
 constexpr std::size_t tag_value_max = 256;
 constexpr std::int64_t page_max = 100;
-constexpr std::string_view token_mark = "weir:";
+constexpr std::size_t token_sum_digits = 8;
 
 // As it is shown in an error: short, and without control characters.
 std::string shown(std::string_view text) {
@@ -275,7 +277,20 @@ std::optional<std::string> from_base64(std::string_view text) {
 
 // --- pages
 
-Answer<Page> page_of(std::string_view max_results, std::string_view next_token, std::size_t size) {
+namespace {
+
+// In hexadecimal. It tells a token that was spoilt or is of another list; there is nothing in one to be kept secret.
+std::string token_sum(std::string_view scope, std::string_view key) {
+  const auto bytes = [](std::string_view text) { return std::as_bytes(std::span(text)); };
+  auto sum = crc32c(bytes(scope));
+  sum = crc32c_extend(sum, bytes(std::string_view("\0", 1)));
+  return fmt::format("{:0{}x}", crc32c_extend(sum, bytes(key)), token_sum_digits);
+}
+
+}  // namespace
+
+Answer<Page> page_of(std::string_view max_results, std::string_view next_token, std::string_view scope,
+                     const std::vector<std::string>& keys) {
   std::int64_t max = page_max;
   if (!max_results.empty()) {
     const auto* end = max_results.data() + max_results.size();
@@ -287,22 +302,30 @@ Answer<Page> page_of(std::string_view max_results, std::string_view next_token, 
     }
   }
   Page page;
+  for (std::size_t i = 0; i < keys.size(); ++i) page.items.push_back(i);
+  std::ranges::sort(page.items, {}, [&keys](std::size_t i) -> const std::string& { return keys[i]; });
   if (!next_token.empty()) {
-    const auto text = from_base64(next_token);
-    bool good = text && text->starts_with(token_mark);
-    if (good) {
-      const auto* end = text->data() + text->size();
-      const auto read = std::from_chars(text->data() + token_mark.size(), end, page.begin);
-      good = read.ec == std::errc() && read.ptr == end;
+    const auto token = from_base64(next_token);
+    const auto last = token && token->size() >= token_sum_digits ? token->substr(token_sum_digits) : std::string();
+    if (!token || token->substr(0, token_sum_digits) != token_sum(scope, last)) {
+      return bad_request("nextToken", "Invalid value for parameter nextToken: it is none that this list gave.");
     }
-    if (!good) {
-      return bad_request("nextToken", "Invalid value for parameter nextToken: it is none that this service gave.");
-    }
+    std::erase_if(page.items, [&](std::size_t i) { return keys[i] <= last; });
   }
-  page.begin = std::min(page.begin, size);
-  page.end = std::min(size, page.begin + static_cast<std::size_t>(max));
-  if (page.end < size) page.next = to_base64(fmt::format("{}{}", token_mark, page.end));
+  if (page.items.size() > static_cast<std::size_t>(max)) {
+    page.items.resize(static_cast<std::size_t>(max));
+    const auto& last = keys[page.items.back()];
+    page.next = to_base64(token_sum(scope, last) + last);
+  }
   return page;
+}
+
+std::string number_key(std::int64_t number) { return fmt::format("{:016x}", number); }
+std::string time_key(milliseconds created, std::string_view id) {
+  return fmt::format("{}/{}", number_key(created.count()), id);
+}
+std::string latest_first_key(milliseconds created, std::string_view id) {
+  return time_key(milliseconds(std::numeric_limits<std::int64_t>::max()) - created, id);
 }
 
 }  // namespace weir::msk

@@ -82,11 +82,17 @@ std::string to_base64(std::string_view bytes);
 
 // One page of a list: what `maxResults` and `nextToken` of the query choose.
 struct Page {
-  std::size_t begin = 0;
-  std::size_t end = 0;
-  std::string next;  // nextToken; empty: this is the last
+  std::vector<std::size_t> items;  // which of the keys, in the list's order
+  std::string next;                // nextToken; empty: this is the last
 };
-// `size` things in an order that stays. A token is opaque; one that is none is a BadRequest.
-Answer<Page> page_of(std::string_view max_results, std::string_view next_token, std::size_t size);
+// The list is in the order of `keys`, which are of any order here, each of one thing and never of another. A token
+// names the last key that was shown, so what comes and goes between two pages makes nothing come twice and hides
+// nothing that stays. `scope` says which list it is: a token of another list, or one that was changed, is a BadRequest.
+Answer<Page> page_of(std::string_view max_results, std::string_view next_token, std::string_view scope,
+                     const std::vector<std::string>& keys);
+// Keys of numbers in their order, and of things by the time of their creation.
+std::string number_key(std::int64_t number);
+std::string time_key(milliseconds created, std::string_view id);
+std::string latest_first_key(milliseconds created, std::string_view id);
 
 }  // namespace weir::msk

@@ -4,9 +4,11 @@
 // request live until it has ended.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "aws/endpoint.h"
 #include "msk/driver.h"
@@ -73,6 +75,31 @@ Operation new_operation(const Context& context, const Cluster& cluster, std::str
 Task<Answer<Object>> begin_operation(Context& context, Versioned<Cluster> cluster, Operation operation,
                                      ClusterState state = ClusterState::updating);
 
+// --- lists
+
+// The page of a list that the request asks for (params.h). A list is an operation and what its path names.
+Answer<Page> page_of(const aws::Request& request, const std::vector<std::string>& keys);
+// {member: what is on the page as `view` shows it, nextToken}.
+Answer<Object> listed(const aws::Request& request, std::string_view member, const std::vector<std::string>& keys,
+                      const std::function<boost::json::value(std::size_t)>& view);
+template <class T, class Key>
+std::vector<std::string> keys_of(const std::vector<T>& items, Key key) {
+  std::vector<std::string> out;
+  for (const auto& item : items) out.push_back(key(item));
+  return out;
+}
+
+// --- refusals that several operations share
+
+// A name that is none of those there are: "Unsupported InstanceType [x]. Valid values: [...]".
+void check_instance_type(Params& params, std::string_view parameter, std::string_view name);
+void check_kafka_version(Params& params, std::string_view parameter, std::string_view name);
+// As many brokers as MSK allows a cluster with ZooKeeper, the same number in each zone.
+inline constexpr std::int64_t brokers_max = 30;
+void check_broker_count(Params& params, std::string_view parameter, std::int64_t count, std::size_t zones);
+inline constexpr std::string_view stale_version =
+    "The version of the cluster isn't current. Check the current version and try again.";
+
 // --- views: model to API
 
 Object cluster_info(const Context& context, const Cluster& cluster);     // ClusterInfo (v1)
@@ -80,6 +107,8 @@ Object cluster_info_v2(const Context& context, const Cluster& cluster);  // Clus
 Object operation_info(const Operation& operation);                       // ClusterOperationInfo
 Object operation_info_v2(const Operation& operation);                    // ClusterOperationV2
 Object operation_summary_v2(const Operation& operation);
+Object software_info(const ClusterSpec& spec);         // BrokerSoftwareInfo
+Object open_monitoring_info(const ClusterSpec& spec);  // OpenMonitoring
 Object json_of(const Json& text);
 Object tags_of(const Tags& tags);
 boost::json::array texts_of(const std::vector<std::string>& list);

@@ -9,14 +9,11 @@
 
 #include "msk/api/api.h"
 #include "msk/kafka.h"
-#include "provision/instance_type.h"
 
 namespace weir::msk::api {
 namespace {
 
 namespace json = boost::json;
-
-constexpr std::int32_t brokers_max = 15;
 
 // "us-east-1" is "use1" in the ids of zones, "ap-southeast-2" is "apse2".
 std::string zone_id(std::string_view region, std::size_t number) {
@@ -68,33 +65,16 @@ void read_nodes(Params& params, const Context& context, Cluster& cluster) {
   for (std::size_t i = 0; i < subnets->size(); ++i) {
     cluster.zones.push_back(zones && !zones->empty() ? (*zones)[i] : zone_id(context.options.realm.region, i + 1));
   }
-  if (*count % static_cast<std::int64_t>(subnets->size()) != 0) {
-    return params.wrong(
-        "numberOfBrokerNodes",
-        fmt::format("Invalid value for parameter numberOfBrokerNodes: {}. The number of broker nodes must be "
-                    "a multiple of the number of Availability Zones, which is {}.",
-                    *count, subnets->size()));
-  }
+  check_broker_count(params, "numberOfBrokerNodes", *count, subnets->size());
+  check_instance_type(params, "instanceType", *type);
   spec.brokers = static_cast<std::int32_t>(*count);
-  if (type->starts_with("express.")) return params.wrong("instanceType", "Express brokers are not supported yet.");
-  if (!provision::find_instance_type(*type)) {
-    std::vector<std::string_view> names;
-    for (const auto& known : provision::instance_types()) names.push_back(known.name);
-    return params.wrong("instanceType", fmt::format("Unsupported InstanceType [{}]. Valid values: [{}]", *type,
-                                                    fmt::join(names, ", ")));
-  }
   spec.instance_type = *type;
 }
 
 void read_version(Params& params, ClusterSpec& spec) {
   const auto version = params.text("kafkaVersion", {.min = 1, .max = 128, .required = true});
   if (!version) return;
-  if (find_kafka_version(*version) == nullptr) {
-    std::vector<std::string_view> names;
-    for (const auto& known : kafka_versions()) names.push_back(known.name);
-    return params.wrong("kafkaVersion", fmt::format("Unsupported KafkaVersion [{}]. Valid values: [{}]", *version,
-                                                    fmt::join(names, ", ")));
-  }
+  check_kafka_version(params, "kafkaVersion", *version);
   spec.kafka_version = *version;
 }
 
@@ -153,15 +133,31 @@ Task<Answer<std::vector<Cluster>>> filtered(Context& context, const aws::Request
   co_return std::move(*all);
 }
 
-Answer<Object> listed(const Context& context, const aws::Request& request, const std::vector<Cluster>& clusters,
-                      Object (*view)(const Context&, const Cluster&)) {
-  auto page = page_of(request.parameter("maxResults"), request.parameter("nextToken"), clusters.size());
-  if (!page) return std::unexpected(page.error());
-  json::array list;
-  for (auto i = page->begin; i < page->end; ++i) list.push_back(view(context, clusters[i]));
+Answer<Object> shown(const Context& context, const aws::Request& request, const std::vector<Cluster>& clusters,
+                     Object (*view)(const Context&, const Cluster&)) {
+  const auto keys = keys_of(clusters, [](const Cluster& c) { return time_key(c.created, c.id); });
+  return listed(request, "clusterInfoList", keys, [&](std::size_t i) { return view(context, clusters[i]); });
+}
+
+// One broker, as ListNodes shows it.
+Object node(const Context& context, const Cluster& c, std::int32_t id, milliseconds added) {
+  Object broker;
+  broker["brokerId"] = static_cast<double>(id);
+  if (const auto zone = c.zone_index(id); zone < c.subnets.size()) broker["clientSubnet"] = text(c.subnets[zone]);
+  const auto given = c.supervised.find(id);
+  if (!c.block.empty() || given != c.supervised.end()) {
+    const auto address = given == c.supervised.end() ? context.place.address_of(c.block, id)
+                                                     : given->second.substr(0, given->second.rfind(':'));
+    broker["clientVpcIpAddress"] = text(address);
+    broker["endpoints"] = json::array{text(address)};
+  }
+  broker["currentBrokerSoftwareInfo"] = software_info(c.spec);
   Object out;
-  out["clusterInfoList"] = std::move(list);
-  if (!page->next.empty()) out["nextToken"] = text(page->next);
+  out["addedToClusterTime"] = text(iso8601(added));
+  out["brokerNodeInfo"] = std::move(broker);
+  out["instanceType"] = text(c.spec.instance_type);
+  out["nodeARN"] = text(arn_text(context.options.realm, broker_kind, c.name, c.id, fmt::format("b-{}", id)));
+  out["nodeType"] = "BROKER";
   return out;
 }
 
@@ -210,7 +206,7 @@ Task<Answer<Object>> describe_cluster_v2(Context& context, const aws::Request& r
 Task<Answer<Object>> list_clusters(Context& context, const aws::Request& request) {
   auto clusters = co_await filtered(context, request);
   if (!clusters) co_return std::unexpected(clusters.error());
-  co_return listed(context, request, *clusters, cluster_info);
+  co_return shown(context, request, *clusters, cluster_info);
 }
 
 Task<Answer<Object>> list_clusters_v2(Context& context, const aws::Request& request) {
@@ -224,7 +220,7 @@ Task<Answer<Object>> list_clusters_v2(Context& context, const aws::Request& requ
   auto clusters = co_await filtered(context, request);
   if (!clusters) co_return std::unexpected(clusters.error());
   if (type == "SERVERLESS") clusters->clear();
-  co_return listed(context, request, *clusters, cluster_info_v2);
+  co_return shown(context, request, *clusters, cluster_info_v2);
 }
 
 Task<Answer<Object>> delete_cluster(Context& context, const aws::Request& request) {
@@ -237,8 +233,7 @@ Task<Answer<Object>> delete_cluster(Context& context, const aws::Request& reques
   if (c.state == ClusterState::deleting) co_return out;
   const auto version = request.parameter("currentVersion");
   if (!version.empty() && version != c.current_version) {
-    co_return bad_request("currentVersion",
-                          "The version of the cluster isn't current. Check the current version and try again.");
+    co_return bad_request("currentVersion", std::string(stale_version));
   }
   if (!c.active_operation.empty()) {
     co_return bad_request(
@@ -285,42 +280,10 @@ Task<Answer<Object>> list_nodes(Context& context, const aws::Request& request) {
   auto cluster = co_await labelled_cluster(context, request);
   if (!cluster) co_return std::unexpected(cluster.error());
   const auto& c = cluster->value;
-  auto page = page_of(request.parameter("maxResults"), request.parameter("nextToken"), c.members.size());
-  if (!page) co_return std::unexpected(page.error());
-  json::array list;
-  std::size_t at = 0;
-  for (const auto& [id, added] : c.members) {
-    const auto here = at++;
-    if (here < page->begin || here >= page->end) continue;
-    Object broker;
-    broker["brokerId"] = static_cast<double>(id);
-    if (const auto zone = c.zone_index(id); zone < c.subnets.size()) broker["clientSubnet"] = text(c.subnets[zone]);
-    const auto given = c.supervised.find(id);
-    if (!c.block.empty() || given != c.supervised.end()) {
-      const auto address = given == c.supervised.end() ? context.place.address_of(c.block, id)
-                                                       : given->second.substr(0, given->second.rfind(':'));
-      broker["clientVpcIpAddress"] = text(address);
-      broker["endpoints"] = json::array{text(address)};
-    }
-    Object software;
-    software["kafkaVersion"] = text(c.spec.kafka_version);
-    if (!c.spec.configuration_arn.empty()) {
-      software["configurationArn"] = text(c.spec.configuration_arn);
-      software["configurationRevision"] = c.spec.configuration_revision;
-    }
-    broker["currentBrokerSoftwareInfo"] = std::move(software);
-    Object node;
-    node["addedToClusterTime"] = text(iso8601(added));
-    node["brokerNodeInfo"] = std::move(broker);
-    node["instanceType"] = text(c.spec.instance_type);
-    node["nodeARN"] = text(arn_text(context.options.realm, broker_kind, c.name, c.id, fmt::format("b-{}", id)));
-    node["nodeType"] = "BROKER";
-    list.push_back(std::move(node));
-  }
-  Object out;
-  out["nodeInfoList"] = std::move(list);
-  if (!page->next.empty()) out["nextToken"] = text(page->next);
-  co_return out;
+  const std::vector<std::pair<std::int32_t, milliseconds>> members(c.members.begin(), c.members.end());
+  const auto keys = keys_of(members, [](const auto& member) { return number_key(member.first); });
+  co_return listed(request, "nodeInfoList", keys,
+                   [&](std::size_t i) { return node(context, c, members[i].first, members[i].second); });
 }
 
 }  // namespace weir::msk::api

@@ -15,13 +15,18 @@ namespace {
 
 namespace json = boost::json;
 
+// MSK says so, and not with a NotFoundException: tools that wait until one is gone wait for this sentence.
+Fault no_configuration() { return {FaultType::bad_request, "Configuration ARN does not exist.", "arn"}; }
+
 Task<Answer<Versioned<Configuration>>> labelled(Context& context, const aws::Request& request) {
   const auto arn = parse_arn(context.options.realm, request.label("arn"));
-  if (!arn || arn->kind != configuration_kind) co_return bad_request("arn", "Invalid Configuration ARN.");
+  if (!arn || arn->kind != configuration_kind) {
+    if (request.label("arn").starts_with("arn:")) co_return std::unexpected(no_configuration());
+    co_return bad_request("arn", "Invalid Configuration ARN.");
+  }
   auto found = co_await context.store.configuration(arn->id);
-  if (!found) co_return failed(found.error(), "configuration");
-  if (found->value.name != arn->name)
-    co_return refuse(FaultType::not_found, "The requested configuration does not exist.", "arn");
+  if (!found && found.error().kind != StoreError::Kind::missing) co_return failed(found.error(), "configuration");
+  if (!found || found->value.name != arn->name) co_return std::unexpected(no_configuration());
   co_return std::move(*found);
 }
 
@@ -63,11 +68,7 @@ Task<Answer<Object>> create_configuration(Context& context, const aws::Request& 
   const auto versions = params.texts("kafkaVersions", {.max = 100}, {.min = 1, .max = 128});
   const auto properties = read_properties(params);
   for (const auto& version : versions.value_or(std::vector<std::string>{})) {
-    if (find_kafka_version(version) != nullptr) continue;
-    std::vector<std::string_view> names;
-    for (const auto& known : kafka_versions()) names.push_back(known.name);
-    params.wrong("kafkaVersions",
-                 fmt::format("Unsupported KafkaVersion [{}]. Valid values: [{}]", version, fmt::join(names, ", ")));
+    check_kafka_version(params, "kafkaVersions", version);
   }
   if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
 
@@ -123,28 +124,16 @@ Task<Answer<Object>> describe_configuration_revision(Context& context, const aws
 Task<Answer<Object>> list_configurations(Context& context, const aws::Request& request) {
   auto all = co_await context.store.configurations();
   if (!all) co_return failed(all.error(), "configuration");
-  auto page = page_of(request.parameter("maxResults"), request.parameter("nextToken"), all->size());
-  if (!page) co_return std::unexpected(page.error());
-  json::array list;
-  for (auto i = page->begin; i < page->end; ++i) list.push_back(view((*all)[i]));
-  Object out;
-  out["configurations"] = std::move(list);
-  if (!page->next.empty()) out["nextToken"] = text(page->next);
-  co_return out;
+  const auto keys = keys_of(*all, [](const Configuration& c) { return time_key(c.created, c.id); });
+  co_return listed(request, "configurations", keys, [&](std::size_t i) { return view((*all)[i]); });
 }
 
 Task<Answer<Object>> list_configuration_revisions(Context& context, const aws::Request& request) {
   auto found = co_await labelled(context, request);
   if (!found) co_return std::unexpected(found.error());
   const auto& revisions = found->value.revisions;
-  auto page = page_of(request.parameter("maxResults"), request.parameter("nextToken"), revisions.size());
-  if (!page) co_return std::unexpected(page.error());
-  json::array list;
-  for (auto i = page->begin; i < page->end; ++i) list.push_back(revision_of(revisions[i]));
-  Object out;
-  out["revisions"] = std::move(list);
-  if (!page->next.empty()) out["nextToken"] = text(page->next);
-  co_return out;
+  const auto keys = keys_of(revisions, [](const Revision& r) { return number_key(r.number); });
+  co_return listed(request, "revisions", keys, [&](std::size_t i) { return revision_of(revisions[i]); });
 }
 
 Task<Answer<Object>> update_configuration(Context& context, const aws::Request& request) {

@@ -5,19 +5,22 @@
 #include "msk/api/api.h"
 
 namespace weir::msk::api {
+namespace {
+
+Answer<Object> nothing(const aws::Request& request, std::string_view member) {
+  return listed(request, member, {}, [](std::size_t) { return boost::json::value(); });
+}
+
+}  // namespace
 
 Task<Answer<Object>> list_scram_secrets(Context& context, const aws::Request& request) {
   auto cluster = co_await labelled_cluster(context, request);
   if (!cluster) co_return std::unexpected(cluster.error());
-  auto page = page_of(request.parameter("maxResults"), request.parameter("nextToken"), 0);
-  if (!page) co_return std::unexpected(page.error());
-  co_return Object{{"secretArnList", boost::json::array()}};
+  co_return nothing(request, "secretArnList");
 }
 
 Task<Answer<Object>> list_replicators(Context&, const aws::Request& request) {
-  auto page = page_of(request.parameter("maxResults"), request.parameter("nextToken"), 0);
-  if (!page) co_return std::unexpected(page.error());
-  co_return Object{{"replicators", boost::json::array()}};
+  co_return nothing(request, "replicators");
 }
 
 Task<Answer<Object>> no_such_replicator(Context&, const aws::Request& request) {

@@ -7,8 +7,6 @@
 namespace weir::msk::api {
 namespace {
 
-namespace json = boost::json;
-
 Task<Answer<Operation>> labelled_operation(Context& context, const aws::Request& request) {
   const auto arn = parse_arn(context.options.realm, request.label("clusterOperationArn"));
   if (!arn || arn->kind != operation_kind || arn->rest.empty()) {
@@ -28,14 +26,8 @@ Task<Answer<Object>> list(Context& context, const aws::Request& request, Object 
   if (!cluster) co_return std::unexpected(cluster.error());
   auto all = co_await context.store.operations(cluster->value.id);
   if (!all) co_return failed(all.error(), "cluster");
-  auto page = page_of(request.parameter("maxResults"), request.parameter("nextToken"), all->size());
-  if (!page) co_return std::unexpected(page.error());
-  json::array entries;
-  for (auto i = page->begin; i < page->end; ++i) entries.push_back(view((*all)[i]));
-  Object out;
-  out["clusterOperationInfoList"] = std::move(entries);
-  if (!page->next.empty()) out["nextToken"] = text(page->next);
-  co_return out;
+  const auto keys = keys_of(*all, [](const Operation& o) { return latest_first_key(o.created, o.id); });
+  co_return listed(request, "clusterOperationInfoList", keys, [&](std::size_t i) { return view((*all)[i]); });
 }
 
 }  // namespace

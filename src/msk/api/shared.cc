@@ -5,6 +5,7 @@
 
 #include "msk/api/api.h"
 #include "msk/kafka.h"
+#include "provision/instance_type.h"
 
 namespace weir::msk::api {
 
@@ -61,8 +62,7 @@ ClusterState shown_state(const Context& context, const Cluster& cluster) {
 
 Answer<> may_change(const Context& context, const Cluster& cluster, std::string_view current_version) {
   if (current_version != cluster.current_version) {
-    return bad_request("currentVersion",
-                       "The version of the cluster isn't current. Check the current version and try again.");
+    return bad_request("currentVersion", std::string(stale_version));
   }
   const auto state = shown_state(context, cluster);
   if (state != ClusterState::active) {
@@ -98,13 +98,60 @@ Task<Answer<Object>> begin_operation(Context& context, Versioned<Cluster> cluste
   auto begun = co_await context.store.begin(std::move(cluster), std::move(operation));
   if (!begun) {
     if (begun.error().kind == StoreError::Kind::exists || begun.error().kind == StoreError::Kind::conflict) {
-      co_return bad_request("currentVersion",
-                            "The version of the cluster isn't current. Check the current version and try again.");
+      co_return bad_request("currentVersion", std::string(stale_version));
     }
     co_return failed(begun.error(), "cluster");
   }
   context.driver.kick();
   co_return answer;
+}
+
+Answer<Page> page_of(const aws::Request& request, const std::vector<std::string>& keys) {
+  auto scope = request.operation;
+  for (const auto& [name, value] : request.labels) scope.append("\n").append(value);
+  return msk::page_of(request.parameter("maxResults"), request.parameter("nextToken"), scope, keys);
+}
+
+Answer<Object> listed(const aws::Request& request, std::string_view member, const std::vector<std::string>& keys,
+                      const std::function<json::value(std::size_t)>& view) {
+  const auto page = page_of(request, keys);
+  if (!page) return std::unexpected(page.error());
+  json::array list;
+  for (const auto i : page->items) list.push_back(view(i));
+  Object out;
+  out[member] = std::move(list);
+  if (!page->next.empty()) out["nextToken"] = text(page->next);
+  return out;
+}
+
+namespace {
+
+template <class Known>
+std::string unsupported(std::string_view what, std::string_view name, const Known& all) {
+  std::vector<std::string_view> names;
+  for (const auto& known : all) names.push_back(known.name);
+  return fmt::format("Unsupported {} [{}]. Valid values: [{}]", what, name, fmt::join(names, ", "));
+}
+
+}  // namespace
+
+void check_instance_type(Params& params, std::string_view parameter, std::string_view name) {
+  if (name.starts_with("express.")) return params.wrong(parameter, "Express brokers are not supported yet.");
+  if (!provision::find_instance_type(name)) {
+    params.wrong(parameter, unsupported("InstanceType", name, provision::instance_types()));
+  }
+}
+
+void check_kafka_version(Params& params, std::string_view parameter, std::string_view name) {
+  if (find_kafka_version(name) == nullptr) params.wrong(parameter, unsupported("KafkaVersion", name, kafka_versions()));
+}
+
+void check_broker_count(Params& params, std::string_view parameter, std::int64_t count, std::size_t zones) {
+  if (count % static_cast<std::int64_t>(zones) == 0) return;
+  params.wrong(parameter,
+               fmt::format("Invalid value for parameter {}: {}. The number of broker nodes must be a multiple of the "
+                           "number of Availability Zones, which is {}.",
+                           parameter, count, zones));
 }
 
 json::value text(std::string_view value) { return json::value(json::string(value)); }

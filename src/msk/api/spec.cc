@@ -125,7 +125,11 @@ void read_connectivity(Params& params, ClusterSpec& spec, bool creating) {
         if (enabled(*sasl, "scram")) not_yet(params, "scram", "SASL/SCRAM authentication of Kafka clients");
         if (enabled(*sasl, "iam")) not_yet(params, "iam", "IAM authentication of Kafka clients");
       }
-      if (auto tls = auth->object("tls")) tls->flag("enabled");
+      if (enabled(*auth, "tls") && creating) {
+        params.wrong("vpcConnectivity",
+                     "While a cluster is created all authentication schemes of vpcConnectivity must be disabled. They "
+                     "can be enabled once it is there.");
+      }
     }
   }
   auto kept = json_of(spec.connectivity_info);

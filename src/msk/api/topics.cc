@@ -121,7 +121,7 @@ Task<Answer<Object>> create_topic(Context& context, const aws::Request& request)
   Params params(*request.body);
   const auto topic_name = params.text("topicName", {.min = 1, .max = cluster::topic_name_size_max, .required = true});
   const auto partitions = params.number("partitionCount", {.min = 1, .max = partitions_max, .required = true});
-  const auto factor = params.number("replicationFactor", {.min = 1, .max = 15, .required = true});
+  const auto factor = params.number("replicationFactor", {.min = 1, .max = brokers_max, .required = true});
   const auto configs = read_configs(params);
   if (topic_name) {
     if (const auto good = cluster::validate_topic_name(*topic_name); !good)
@@ -239,14 +239,8 @@ Task<Answer<Object>> describe_topic_partitions(Context& context, const aws::Requ
   }
   auto found = co_await topic(kafka_of(context, *cluster), topic_name);
   if (!found) co_return failed(found.error(), "topic");
-  auto page = page_of(request.parameter("maxResults"), request.parameter("nextToken"), found->partitions.size());
-  if (!page) co_return std::unexpected(page.error());
-  json::array list;
-  for (auto i = page->begin; i < page->end; ++i) list.push_back(view(found->partitions[i]));
-  Object out;
-  out["partitions"] = std::move(list);
-  if (!page->next.empty()) out["nextToken"] = text(page->next);
-  co_return out;
+  const auto keys = keys_of(found->partitions, [](const PartitionFact& p) { return number_key(p.partition); });
+  co_return listed(request, "partitions", keys, [&](std::size_t i) { return view(found->partitions[i]); });
 }
 
 Task<Answer<Object>> list_topics(Context& context, const aws::Request& request) {
@@ -257,10 +251,10 @@ Task<Answer<Object>> list_topics(Context& context, const aws::Request& request) 
   if (!names) co_return failed(names.error(), "cluster");
   const auto filter = request.parameter("topicNameFilter");
   std::erase_if(*names, [&](const std::string& n) { return !n.starts_with(filter); });
-  auto page = page_of(request.parameter("maxResults"), request.parameter("nextToken"), names->size());
+  const auto page = page_of(request, *names);
   if (!page) co_return std::unexpected(page.error());
   json::array list;
-  for (auto i = page->begin; i < page->end; ++i) {
+  for (const auto i : page->items) {
     auto found = co_await topic(view, (*names)[i]);
     if (!found) {
       if (found.error().kind == StoreError::Kind::missing) continue;

@@ -7,14 +7,12 @@
 
 #include "msk/api/api.h"
 #include "msk/kafka.h"
-#include "provision/instance_type.h"
 
 namespace weir::msk::api {
 namespace {
 
 namespace json = boost::json;
 
-constexpr std::int32_t brokers_max = 15;
 constexpr std::int64_t volume_max = 16384;
 constexpr std::int64_t volume_step_min = 10;
 
@@ -118,14 +116,9 @@ Task<Answer<Object>> update_broker_count(Context& context, const aws::Request& r
   auto cluster = co_await changeable(context, request, params);
   if (!cluster) co_return std::unexpected(cluster.error());
   auto& c = cluster->value;
-  const auto zones = static_cast<std::int64_t>(c.zones.size());
   const auto now = static_cast<std::int64_t>(c.members.size());
-  if (*target % zones != 0) {
-    params.wrong(parameter,
-                 fmt::format("Invalid value for parameter {}: {}. The number of broker nodes must be a multiple of "
-                             "the number of Availability Zones, which is {}.",
-                             parameter, *target, zones));
-  } else if (*target == now) {
+  check_broker_count(params, parameter, *target, c.zones.size());
+  if (*target == now) {
     params.wrong(parameter, fmt::format("The cluster has {} brokers already.", now));
   } else if (*target < now) {
     auto facts = co_await partition_facts(kafka_of(context, c));
@@ -227,12 +220,7 @@ Task<Answer<Object>> update_storage(Context& context, const aws::Request& reques
 Task<Answer<Object>> update_broker_type(Context& context, const aws::Request& request) {
   Params params(*request.body);
   const auto type = params.text("targetInstanceType", {.min = 5, .max = 32, .required = true});
-  if (type && !provision::find_instance_type(*type)) {
-    std::vector<std::string_view> names;
-    for (const auto& known : provision::instance_types()) names.push_back(known.name);
-    params.wrong("targetInstanceType",
-                 fmt::format("Unsupported InstanceType [{}]. Valid values: [{}]", *type, fmt::join(names, ", ")));
-  }
+  if (type) check_instance_type(params, "targetInstanceType", *type);
   auto cluster = co_await changeable(context, request, params);
   if (!cluster) co_return std::unexpected(cluster.error());
   const auto& from = cluster->value.spec;
@@ -290,10 +278,7 @@ Task<Answer<Object>> update_monitoring(Context& context, const aws::Request& req
   if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
   const auto show = [](Object& out, const ClusterSpec& spec) {
     out["enhancedMonitoring"] = text(spec.monitoring);
-    Object prometheus;
-    prometheus["jmxExporter"] = Object{{"enabledInBroker", spec.jmx_exporter}};
-    prometheus["nodeExporter"] = Object{{"enabledInBroker", spec.node_exporter}};
-    out["openMonitoring"] = Object{{"prometheus", std::move(prometheus)}};
+    out["openMonitoring"] = open_monitoring_info(spec);
     if (!spec.logging_info.empty()) out["loggingInfo"] = json_of(spec.logging_info);
   };
   show(update.source, from);

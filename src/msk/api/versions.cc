@@ -11,16 +11,11 @@ namespace json = boost::json;
 
 Task<Answer<Object>> list_kafka_versions(Context&, const aws::Request& request) {
   const auto all = kafka_versions();
-  auto page = page_of(request.parameter("maxResults"), request.parameter("nextToken"), all.size());
-  if (!page) co_return std::unexpected(page.error());
-  json::array list;
-  for (auto i = page->begin; i < page->end; ++i) {
-    list.push_back(Object{{"version", text(all[i].name)}, {"status", all[i].deprecated ? "DEPRECATED" : "ACTIVE"}});
-  }
-  Object out;
-  out["kafkaVersions"] = std::move(list);
-  if (!page->next.empty()) out["nextToken"] = text(page->next);
-  co_return out;
+  std::vector<std::string> keys;
+  for (std::size_t i = 0; i < all.size(); ++i) keys.push_back(number_key(static_cast<std::int64_t>(i)));
+  co_return listed(request, "kafkaVersions", keys, [&](std::size_t i) {
+    return Object{{"version", text(all[i].name)}, {"status", all[i].deprecated ? "DEPRECATED" : "ACTIVE"}};
+  });
 }
 
 Task<Answer<Object>> get_compatible_kafka_versions(Context& context, const aws::Request& request) {

@@ -12,31 +12,12 @@ namespace {
 
 namespace json = boost::json;
 
-Object software(const ClusterSpec& spec) {
-  Object out;
-  out["kafkaVersion"] = text(spec.kafka_version);
-  if (!spec.configuration_arn.empty()) {
-    out["configurationArn"] = text(spec.configuration_arn);
-    out["configurationRevision"] = spec.configuration_revision;
-  }
-  return out;
-}
-
 Object encryption(const ClusterSpec& spec) {
   Object transit;
   transit["clientBroker"] = text(name(spec.client_broker));
   transit["inCluster"] = spec.in_cluster;
   Object out;
   out["encryptionInTransit"] = std::move(transit);
-  return out;
-}
-
-Object open_monitoring(const ClusterSpec& spec) {
-  Object prometheus;
-  prometheus["jmxExporter"] = Object{{"enabledInBroker", spec.jmx_exporter}};
-  prometheus["nodeExporter"] = Object{{"enabledInBroker", spec.node_exporter}};
-  Object out;
-  out["prometheus"] = std::move(prometheus);
   return out;
 }
 
@@ -64,11 +45,11 @@ Object node_group(const Cluster& cluster) {
 void put_provisioned(Object& out, const Context& context, const Cluster& cluster) {
   const auto& spec = cluster.spec;
   out["brokerNodeGroupInfo"] = node_group(cluster);
-  out["currentBrokerSoftwareInfo"] = software(spec);
+  out["currentBrokerSoftwareInfo"] = software_info(spec);
   if (!spec.client_authentication.empty()) out["clientAuthentication"] = json_of(spec.client_authentication);
   out["encryptionInfo"] = encryption(spec);
   out["enhancedMonitoring"] = text(spec.monitoring);
-  out["openMonitoring"] = open_monitoring(spec);
+  out["openMonitoring"] = open_monitoring_info(spec);
   if (!spec.logging_info.empty()) out["loggingInfo"] = json_of(spec.logging_info);
   out["numberOfBrokerNodes"] = spec.brokers;
   out["storageMode"] = text(spec.storage_mode);
@@ -150,6 +131,25 @@ void put_outcome(Object& out, const Operation& operation) {
 }
 
 }  // namespace
+
+Object software_info(const ClusterSpec& spec) {
+  Object out;
+  out["kafkaVersion"] = text(spec.kafka_version);
+  if (!spec.configuration_arn.empty()) {
+    out["configurationArn"] = text(spec.configuration_arn);
+    out["configurationRevision"] = spec.configuration_revision;
+  }
+  return out;
+}
+
+Object open_monitoring_info(const ClusterSpec& spec) {
+  Object prometheus;
+  prometheus["jmxExporter"] = Object{{"enabledInBroker", spec.jmx_exporter}};
+  prometheus["nodeExporter"] = Object{{"enabledInBroker", spec.node_exporter}};
+  Object out;
+  out["prometheus"] = std::move(prometheus);
+  return out;
+}
 
 Object cluster_info(const Context& context, const Cluster& cluster) {
   Object out;

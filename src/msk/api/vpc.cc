@@ -11,8 +11,6 @@
 namespace weir::msk::api {
 namespace {
 
-namespace json = boost::json;
-
 Object view(const VpcConnection& c) {
   Object out;
   out["vpcConnectionArn"] = text(c.arn);
@@ -42,10 +40,8 @@ Task<Answer<Object>> list(Context& context, const aws::Request& request, std::st
   if (!all) co_return failed(all.error(), "VPC connection");
   const bool of_cluster = !cluster_id.empty();
   if (of_cluster) std::erase_if(*all, [&](const VpcConnection& c) { return c.cluster_id != cluster_id; });
-  auto page = page_of(request.parameter("maxResults"), request.parameter("nextToken"), all->size());
-  if (!page) co_return std::unexpected(page.error());
-  json::array entries;
-  for (auto i = page->begin; i < page->end; ++i) {
+  const auto keys = keys_of(*all, [](const VpcConnection& c) { return time_key(c.created, c.id); });
+  co_return listed(request, of_cluster ? "clientVpcConnections" : "vpcConnections", keys, [&](std::size_t i) {
     auto entry = view((*all)[i]);
     if (of_cluster) {
       entry.erase("vpcId");
@@ -53,12 +49,8 @@ Task<Answer<Object>> list(Context& context, const aws::Request& request, std::st
     } else {
       entry["targetClusterArn"] = text((*all)[i].cluster_arn);
     }
-    entries.push_back(std::move(entry));
-  }
-  Object out;
-  out[of_cluster ? "clientVpcConnections" : "vpcConnections"] = std::move(entries);
-  if (!page->next.empty()) out["nextToken"] = text(page->next);
-  co_return out;
+    return entry;
+  });
 }
 
 }  // namespace
