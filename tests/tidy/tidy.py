@@ -31,6 +31,11 @@ TIME = re.compile(r"\b(?:system_clock|steady_clock|high_resolution_clock)::now\b
 CHANCE = re.compile(r"\bstd::random_device\b|(?<![\w:])s?rand\(\)|\bgetrandom\s*\(")
 
 
+def fixture(path):
+    """What a room's tests share: x_fixture.h, included by them only."""
+    return path.name.endswith("_fixture.h")
+
+
 def private_asio(path):
     """A room's private header that may bring Asio along: runtime/asio_shard.h."""
     return path.name.startswith("asio_") and path.parent.name in ASIO_ROOMS
@@ -92,7 +97,7 @@ class Tree:
     def includes(self, room):
         production, tests = self.reach(room), self.reach(room, tests=True)
         for path in self.files(room):
-            test = path.name.endswith("_test.cc")
+            test = path.name.endswith("_test.cc") or fixture(path)
             allowed = tests if test else production
             first = None
             for number, line in enumerate(self.lines(path), 1):
@@ -105,6 +110,8 @@ class Tree:
                     other = own.split("/")[0]
                     if private_asio(Path(own)) and path.suffix == ".h" and not private_asio(path):
                         self.find(path, number, f'"{own}" brings Asio: only .cc files and other asio_*.h include it')
+                    if fixture(Path(own)) and not test:
+                        self.find(path, number, f'"{own}" is only for tests')
                     if "/" not in own or own.startswith("."):
                         self.find(path, number, f'"{own}": includes are written from src/ on, as "{room}/{Path(own).name}"')
                     elif other not in allowed:
@@ -120,7 +127,7 @@ class Tree:
                                                               "which so proves that it compiles alone")
 
     def boost(self, path, number, room, header, test):
-        if path.suffix == ".h" and not private_asio(path):
+        if path.suffix == ".h" and not private_asio(path) and not fixture(path):
             self.find(path, number, f"<{header}>: Boost stays out of headers (4 to 13 s for each file that includes it)")
         if re.match(r"boost/(asio|beast)", header) and room not in ASIO_ROOMS and not test:
             self.find(path, number, f"<{header}>: only {' and '.join(sorted(ASIO_ROOMS))} know Asio; others use their interfaces")
@@ -218,6 +225,8 @@ SAMPLES = {
     "relative": ("src/log/c.cc", "#include \"good.h\"\n", "from src/ on"),
     "asio too high": ("src/broker/d.cc", "#include <boost/asio/post.hpp>\n", "know Asio"),
     "boost in a header": ("src/broker/e.h", "#pragma once\n#include <boost/json/value.hpp>\n", "out of headers"),
+    "boost in a fixture": ("src/broker/e_fixture.h", "#pragma once\n#include <boost/json/value.hpp>\n", None),
+    "a fixture in a product": ("src/broker/f.cc", "#include \"broker/e_fixture.h\"\n", "only for tests"),
     "private asio": ("src/runtime/asio_p.h", "#pragma once\n#include <boost/asio/post.hpp>\n", None),
     "private asio spread": ("src/runtime/q.h", "#pragma once\n#include \"runtime/asio_p.h\"\n", "brings Asio"),
     "own header not first": ("src/log/f.cc", "#include <vector>\n#include \"log/f.h\"\n", "its own header"),
