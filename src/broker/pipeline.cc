@@ -160,10 +160,7 @@ Task<Response> Serving::respond(Request& request) {
                                           protocol::find_api(row->key)->name));
   }
   co_await until_ready(header.request_api_key);
-  WEIR_LOG(debug, "DBG begin {} api {}", connection_.id(), header.request_api_key);
-  auto rrr = co_await row->handler(request);
-  WEIR_LOG(debug, "DBG end {} api {}", connection_.id(), header.request_api_key);
-  co_return rrr;
+  co_return co_await row->handler(request);
 }
 
 Task<void> Serving::answer(Slot& slot) {
