@@ -21,6 +21,13 @@ struct IsMap : std::false_type {};
 template <class K, class V>
 struct IsMap<std::map<K, V>> : std::true_type {};
 
+template <class V, class Record>
+void identity(V& v, Record& r) {
+  v("id", r.id);
+  v("name", r.name);
+  v("arn", r.arn);
+}
+
 // Each record's fields, in one place for both directions.
 template <class V>
 void fields(V& v, ClusterSpec& s) {
@@ -49,9 +56,7 @@ void fields(V& v, ClusterSpec& s) {
 }
 template <class V>
 void fields(V& v, Cluster& c) {
-  v("id", c.id);
-  v("name", c.name);
-  v("arn", c.arn);
+  identity(v, c);
   v("state", c.state);
   v("stateCode", c.state_code);
   v("stateMessage", c.state_message);
@@ -110,9 +115,7 @@ void fields(V& v, Revision& r) {
 }
 template <class V>
 void fields(V& v, Configuration& c) {
-  v("id", c.id);
-  v("name", c.name);
-  v("arn", c.arn);
+  identity(v, c);
   v("description", c.description);
   v("created", c.created);
   v("kafkaVersions", c.kafka_versions);
@@ -120,9 +123,7 @@ void fields(V& v, Configuration& c) {
 }
 template <class V>
 void fields(V& v, VpcConnection& c) {
-  v("id", c.id);
-  v("name", c.name);
-  v("arn", c.arn);
+  identity(v, c);
   v("clusterArn", c.cluster_arn);
   v("clusterId", c.cluster_id);
   v("authentication", c.authentication);

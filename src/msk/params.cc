@@ -281,10 +281,10 @@ namespace {
 
 // In hexadecimal. It tells a token that was spoilt or is of another list; there is nothing in one to be kept secret.
 std::string token_sum(std::string_view scope, std::string_view key) {
-  const auto bytes = [](std::string_view text) { return std::as_bytes(std::span(text)); };
-  auto sum = crc32c(bytes(scope));
-  sum = crc32c_extend(sum, bytes(std::string_view("\0", 1)));
-  return fmt::format("{:0{}x}", crc32c_extend(sum, bytes(key)), token_sum_digits);
+  const auto raw = [](std::string_view text) { return std::as_bytes(std::span(text)); };
+  auto sum = bytes::crc32c(raw(scope));
+  sum = bytes::crc32c_extend(sum, raw(std::string_view("\0", 1)));
+  return fmt::format("{:0{}x}", bytes::crc32c_extend(sum, raw(key)), token_sum_digits);
 }
 
 }  // namespace

@@ -57,6 +57,132 @@ json::array volumes_of(const ClusterSpec& spec) {
   return {Object{{"kafkaBrokerNodeId", "All"}, {"volumeSizeGB", spec.volume_gib}}};
 }
 
+// --- what each kind of update asks for, into `update.to`; what is wrong is told to `params`
+
+constexpr std::string_view no_volume_change =
+    "The request does not include any updates to the EBS volumes of the cluster. Verify the request, then try again.";
+
+// A size that is asked for: that of now, or larger by the least step.
+void grow(Params& params, std::optional<std::int64_t> size, ClusterSpec& spec) {
+  if (!size || *size == spec.volume_gib) return;
+  if (*size < spec.volume_gib + volume_step_min) {
+    params.wrong("volumeSizeGB", "To update storage, you must increase it by at least 10 GiB.");
+  }
+  spec.volume_gib = static_cast<std::int32_t>(*size);
+}
+
+void grow_volumes(const Context&, Params& params, const ClusterSpec& from, Update& update) {
+  std::optional<std::int64_t> size;
+  for (auto& info : params.objects("targetBrokerEBSVolumeInfo", {.min = 1, .max = 1, .required = true})) {
+    const auto node = info.text("kafkaBrokerNodeId", {.min = 1, .required = true});
+    if (node && *node != "All") {
+      params.wrong("kafkaBrokerNodeId",
+                   fmt::format("Invalid value for parameter kafkaBrokerNodeId: '{}'. All brokers have the same "
+                               "storage: it must be All.",
+                               node->substr(0, 40)));
+    }
+    size = info.number("volumeSizeGB", {.min = 1, .max = volume_max});
+    grow(params, size, update.to);
+    read_throughput(info, update.to);
+  }
+  if (update.to == from) {
+    params.wrong(size ? "volumeSizeGB" : "targetBrokerEBSVolumeInfo", std::string(no_volume_change));
+  }
+  update.source["brokerEBSVolumeInfo"] = volumes_of(from);
+  update.target["brokerEBSVolumeInfo"] = volumes_of(update.to);
+}
+
+void change_storage(const Context&, Params& params, const ClusterSpec& from, Update& update) {
+  read_storage_mode(params, update.to);
+  grow(params, params.number("volumeSizeGB", {.min = 1, .max = volume_max}), update.to);
+  read_throughput(params, update.to);
+  if (update.to == from) params.wrong("volumeSizeGB", std::string(no_volume_change));
+  update.source = {{"brokerEBSVolumeInfo", volumes_of(from)}, {"storageMode", text(from.storage_mode)}};
+  update.target = {{"brokerEBSVolumeInfo", volumes_of(update.to)}, {"storageMode", text(update.to.storage_mode)}};
+}
+
+void change_type(const Context&, Params& params, const ClusterSpec& from, Update& update) {
+  const auto type = params.text("targetInstanceType", {.min = 5, .max = 32, .required = true});
+  if (!type) return;
+  check_instance_type(params, "targetInstanceType", *type);
+  if (*type == from.instance_type) {
+    params.wrong("targetInstanceType", fmt::format("The brokers are of the type {} already.", *type));
+  }
+  update.to.instance_type = *type;
+  update.source["instanceType"] = text(from.instance_type);
+  update.target["instanceType"] = text(*type);
+}
+
+void change_connectivity(const Context&, Params& params, const ClusterSpec& from, Update& update) {
+  read_connectivity(params, update.to, false);
+  if (auto access = params.object("zookeeperAccess")) {
+    if (access->flag("enabled") == false) {
+      params.wrong("enabled",
+                   "Access of clients to ZooKeeper cannot be turned off here: brokers and tools use the same address.");
+    }
+    update.to.zookeeper_access = params.json("zookeeperAccess");
+  }
+  if (!params.has("connectivityInfo") && !params.has("zookeeperAccess")) {
+    params.wrong("connectivityInfo", "The request does not include any updates to the connectivity of the cluster.");
+  }
+  if (!from.connectivity_info.empty()) update.source["connectivityInfo"] = json_of(from.connectivity_info);
+  if (!update.to.connectivity_info.empty()) update.target["connectivityInfo"] = json_of(update.to.connectivity_info);
+  if (!update.to.zookeeper_access.empty()) update.target["zookeeperAccess"] = json_of(update.to.zookeeper_access);
+}
+
+void change_monitoring(const Context&, Params& params, const ClusterSpec& from, Update& update) {
+  read_monitoring(params, update.to);
+  read_logging(params, update.to);
+  if (!params.has("enhancedMonitoring") && !params.has("openMonitoring") && !params.has("loggingInfo")) {
+    params.wrong("enhancedMonitoring", "The request does not include any updates to the monitoring of the cluster.");
+  }
+  const auto show = [](Object& out, const ClusterSpec& spec) {
+    out["enhancedMonitoring"] = text(spec.monitoring);
+    out["openMonitoring"] = open_monitoring_info(spec);
+    if (!spec.logging_info.empty()) out["loggingInfo"] = json_of(spec.logging_info);
+  };
+  show(update.source, from);
+  show(update.target, update.to);
+}
+
+void change_rebalancing(const Context&, Params& params, const ClusterSpec& from, Update& update) {
+  read_rebalancing(params, update.to, true);
+  if (!from.rebalancing.empty()) update.source["rebalancing"] = Object{{"status", text(from.rebalancing)}};
+  update.target["rebalancing"] = Object{{"status", text(update.to.rebalancing)}};
+}
+
+void change_security(const Context&, Params& params, const ClusterSpec& from, Update& update) {
+  read_encryption(params, update.to);
+  read_authentication(params, update.to);
+  if (update.to.in_cluster != from.in_cluster) {
+    params.wrong("inCluster", "Encryption between brokers cannot be changed once a cluster is created.");
+  }
+  if (!params.has("encryptionInfo") && !params.has("clientAuthentication")) {
+    params.wrong("encryptionInfo", "The request does not include any updates to the security of the cluster.");
+  }
+  const auto show = [](Object& out, const ClusterSpec& spec) {
+    out["encryptionInfo"] = transit_of(spec);
+    if (!spec.client_authentication.empty()) out["clientAuthentication"] = json_of(spec.client_authentication);
+  };
+  show(update.source, from);
+  show(update.target, update.to);
+}
+
+// An update that is read from the request alone.
+using Edit = void (*)(const Context&, Params&, const ClusterSpec& from, Update&);
+Task<Answer<Object>> change(Context& context, const aws::Request& request, std::string_view type, Edit edit) {
+  Params params(*request.body);
+  auto cluster = co_await changeable(context, request, params);
+  if (!cluster) co_return std::unexpected(cluster.error());
+  Update update;
+  update.type = type;
+  update.to = cluster->value.spec;
+  edit(context, params, cluster->value.spec, update);
+  check_spec(params, context, update.to, cluster->value.zones.size());
+  if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
+  co_return co_await begin(context, std::move(*cluster), std::move(update));
+}
+
 }  // namespace
 
 Task<Answer<Object>> update_cluster_configuration(Context& context, const aws::Request& request) {
@@ -148,184 +274,31 @@ Task<Answer<Object>> update_broker_count(Context& context, const aws::Request& r
 }
 
 Task<Answer<Object>> update_broker_storage(Context& context, const aws::Request& request) {
-  Params params(*request.body);
-  auto infos = params.objects("targetBrokerEBSVolumeInfo", {.min = 1, .max = 1, .required = true});
-  std::optional<std::int64_t> size;
-  std::optional<std::string> node;
-  for (auto& info : infos) {
-    node = info.text("kafkaBrokerNodeId", {.min = 1, .required = true});
-    size = info.number("volumeSizeGB", {.min = 1, .max = volume_max});
-  }
-  if (node && *node != "All") {
-    params.wrong("kafkaBrokerNodeId",
-                 fmt::format("Invalid value for parameter kafkaBrokerNodeId: '{}'. All brokers have the same "
-                             "storage: it must be All.",
-                             node->substr(0, 40)));
-  }
-  auto cluster = co_await changeable(context, request, params);
-  if (!cluster) co_return std::unexpected(cluster.error());
-  const auto& from = cluster->value.spec;
-  Update update;
-  update.type = "INCREASE_BROKER_STORAGE";
-  update.to = from;
-  for (auto& info : infos) read_throughput(info, update.to);
-  if (!size && update.to.provisioned_throughput == from.provisioned_throughput) {
-    params.wrong("targetBrokerEBSVolumeInfo",
-                 "The request does not include any updates to the EBS volumes of the cluster. Verify the request, then "
-                 "try again.");
-  }
-  if (size && *size == from.volume_gib && update.to.provisioned_throughput == from.provisioned_throughput) {
-    params.wrong("volumeSizeGB",
-                 "The request does not include any updates to the EBS volumes of the cluster. Verify the request, then "
-                 "try again.");
-  }
-  if (size && *size != from.volume_gib && *size < from.volume_gib + volume_step_min) {
-    params.wrong("volumeSizeGB", "To update storage, you must increase it by at least 10 GiB.");
-  }
-  if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
-  if (size) update.to.volume_gib = static_cast<std::int32_t>(*size);
-  update.source["brokerEBSVolumeInfo"] = volumes_of(from);
-  update.target["brokerEBSVolumeInfo"] = volumes_of(update.to);
-  co_return co_await begin(context, std::move(*cluster), std::move(update));
+  return change(context, request, "INCREASE_BROKER_STORAGE", grow_volumes);
 }
 
 Task<Answer<Object>> update_storage(Context& context, const aws::Request& request) {
-  Params params(*request.body);
-  const auto size = params.number("volumeSizeGB", {.min = 1, .max = volume_max});
-  auto cluster = co_await changeable(context, request, params);
-  if (!cluster) co_return std::unexpected(cluster.error());
-  const auto& from = cluster->value.spec;
-  Update update;
-  update.type = "UPDATE_STORAGE";
-  update.to = from;
-  read_storage_mode(params, update.to);
-  if (size && *size != from.volume_gib) {
-    if (*size < from.volume_gib + volume_step_min) {
-      params.wrong("volumeSizeGB", "To update storage, you must increase it by at least 10 GiB.");
-    }
-    update.to.volume_gib = static_cast<std::int32_t>(*size);
-  }
-  read_throughput(params, update.to);
-  if (update.to == from) {
-    params.wrong("volumeSizeGB",
-                 "The request does not include any updates to the EBS volumes of the cluster. Verify the request, then "
-                 "try again.");
-  }
-  if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
-  update.source = {{"brokerEBSVolumeInfo", volumes_of(from)}, {"storageMode", text(from.storage_mode)}};
-  update.target = {{"brokerEBSVolumeInfo", volumes_of(update.to)}, {"storageMode", text(update.to.storage_mode)}};
-  co_return co_await begin(context, std::move(*cluster), std::move(update));
+  return change(context, request, "UPDATE_STORAGE", change_storage);
 }
 
 Task<Answer<Object>> update_broker_type(Context& context, const aws::Request& request) {
-  Params params(*request.body);
-  const auto type = params.text("targetInstanceType", {.min = 5, .max = 32, .required = true});
-  if (type) check_instance_type(params, "targetInstanceType", *type);
-  auto cluster = co_await changeable(context, request, params);
-  if (!cluster) co_return std::unexpected(cluster.error());
-  const auto& from = cluster->value.spec;
-  if (*type == from.instance_type) {
-    co_return bad_request("targetInstanceType", fmt::format("The brokers are of the type {} already.", *type));
-  }
-  Update update;
-  update.type = "UPDATE_BROKER_TYPE";
-  update.to = from;
-  update.to.instance_type = *type;
-  update.source["instanceType"] = text(from.instance_type);
-  update.target["instanceType"] = text(*type);
-  co_return co_await begin(context, std::move(*cluster), std::move(update));
+  return change(context, request, "UPDATE_BROKER_TYPE", change_type);
 }
 
 Task<Answer<Object>> update_connectivity(Context& context, const aws::Request& request) {
-  Params params(*request.body);
-  auto cluster = co_await changeable(context, request, params);
-  if (!cluster) co_return std::unexpected(cluster.error());
-  const auto& from = cluster->value.spec;
-  Update update;
-  update.type = "UPDATE_CONNECTIVITY";
-  update.to = from;
-  read_connectivity(params, update.to, false);
-  if (auto access = params.object("zookeeperAccess")) {
-    if (access->flag("enabled") == false) {
-      params.wrong("enabled",
-                   "Access of clients to ZooKeeper cannot be turned off here: brokers and tools use the same address.");
-    }
-    update.to.zookeeper_access = params.json("zookeeperAccess");
-  }
-  if (!params.has("connectivityInfo") && !params.has("zookeeperAccess")) {
-    params.wrong("connectivityInfo", "The request does not include any updates to the connectivity of the cluster.");
-  }
-  if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
-  if (!from.connectivity_info.empty()) update.source["connectivityInfo"] = json_of(from.connectivity_info);
-  if (!update.to.connectivity_info.empty()) update.target["connectivityInfo"] = json_of(update.to.connectivity_info);
-  if (!update.to.zookeeper_access.empty()) update.target["zookeeperAccess"] = json_of(update.to.zookeeper_access);
-  co_return co_await begin(context, std::move(*cluster), std::move(update));
+  return change(context, request, "UPDATE_CONNECTIVITY", change_connectivity);
 }
 
 Task<Answer<Object>> update_monitoring(Context& context, const aws::Request& request) {
-  Params params(*request.body);
-  auto cluster = co_await changeable(context, request, params);
-  if (!cluster) co_return std::unexpected(cluster.error());
-  const auto& from = cluster->value.spec;
-  Update update;
-  update.type = "UPDATE_MONITORING";
-  update.to = from;
-  read_monitoring(params, update.to);
-  read_logging(params, update.to);
-  if (!params.has("enhancedMonitoring") && !params.has("openMonitoring") && !params.has("loggingInfo")) {
-    params.wrong("enhancedMonitoring", "The request does not include any updates to the monitoring of the cluster.");
-  }
-  if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
-  const auto show = [](Object& out, const ClusterSpec& spec) {
-    out["enhancedMonitoring"] = text(spec.monitoring);
-    out["openMonitoring"] = open_monitoring_info(spec);
-    if (!spec.logging_info.empty()) out["loggingInfo"] = json_of(spec.logging_info);
-  };
-  show(update.source, from);
-  show(update.target, update.to);
-  co_return co_await begin(context, std::move(*cluster), std::move(update));
+  return change(context, request, "UPDATE_MONITORING", change_monitoring);
 }
 
 Task<Answer<Object>> update_rebalancing(Context& context, const aws::Request& request) {
-  Params params(*request.body);
-  auto cluster = co_await changeable(context, request, params);
-  if (!cluster) co_return std::unexpected(cluster.error());
-  const auto& from = cluster->value.spec;
-  Update update;
-  update.type = "UPDATE_REBALANCING";
-  update.to = from;
-  read_rebalancing(params, update.to, true);
-  if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
-  if (!from.rebalancing.empty()) update.source["rebalancing"] = Object{{"status", text(from.rebalancing)}};
-  update.target["rebalancing"] = Object{{"status", text(update.to.rebalancing)}};
-  co_return co_await begin(context, std::move(*cluster), std::move(update));
+  return change(context, request, "UPDATE_REBALANCING", change_rebalancing);
 }
 
 Task<Answer<Object>> update_security(Context& context, const aws::Request& request) {
-  Params params(*request.body);
-  auto cluster = co_await changeable(context, request, params);
-  if (!cluster) co_return std::unexpected(cluster.error());
-  const auto& from = cluster->value.spec;
-  Update update;
-  update.type = "UPDATE_SECURITY";
-  update.to = from;
-  read_encryption(params, update.to);
-  read_authentication(params, update.to);
-  if (update.to.in_cluster != from.in_cluster) {
-    params.wrong("inCluster", "Encryption between brokers cannot be changed once a cluster is created.");
-  }
-  if (!params.has("encryptionInfo") && !params.has("clientAuthentication")) {
-    params.wrong("encryptionInfo", "The request does not include any updates to the security of the cluster.");
-  }
-  check_spec(params, context, update.to, cluster->value.zones.size());
-  if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
-  update.source["encryptionInfo"] = transit_of(from);
-  update.target["encryptionInfo"] = transit_of(update.to);
-  if (!from.client_authentication.empty()) update.source["clientAuthentication"] = json_of(from.client_authentication);
-  if (!update.to.client_authentication.empty()) {
-    update.target["clientAuthentication"] = json_of(update.to.client_authentication);
-  }
-  co_return co_await begin(context, std::move(*cluster), std::move(update));
+  return change(context, request, "UPDATE_SECURITY", change_security);
 }
 
 Task<Answer<Object>> reboot_broker(Context& context, const aws::Request& request) {
