@@ -101,7 +101,7 @@ void Controller::Impl::push_front(Event event) {
 }
 
 Task<void> Controller::Impl::ask(Event::Kind kind, std::shared_ptr<Event::Ask> what) {
-  if (stopping) co_return;
+  if (!started || stopping) co_return;  // nobody would take it from the queue
   push({kind, {}, no_broker, {}, what});
   co_await what->answered.wait();
 }
@@ -236,6 +236,7 @@ Controller::Controller(runtime::Shard& shard, zkclient::Zk& zk, BrokerLink& link
 Controller::~Controller() = default;
 
 void Controller::start() {
+  impl_->started = true;
   impl_->session = impl_->zk.session_id();
   impl_->zk.listen(impl_);
   impl_->push({Kind::look_for_controller});

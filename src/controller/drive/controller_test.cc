@@ -375,6 +375,20 @@ TEST(Controller, ControlledShutdownMovesLeadersFirst) {
   });
 }
 
+// A broker whose start fails before its controller begins answers who asked it meanwhile, or its stop waits for them for
+// ever (simulation, seeds 2045 and 2346).
+TEST(Controller, WhoAsksOneThatHasNotStartedIsToldThatItIsNone) {
+  story([](runtime::Shard& shard) -> Task<void> {
+    auto tree = MemoryTree::make();
+    FakeBrokers brokers;
+    Node node(shard, tree, brokers, b0);
+    auto asked = co_await node.controller->elect_leaders({}, false);
+    EXPECT_FALSE(asked.has_value());
+    if (!asked) EXPECT_EQ(asked.error().code, ErrorCode::NOT_CONTROLLER);
+    co_await node.stop();
+  });
+}
+
 TEST(Controller, AReplicaWithABrokenDirectoryLeadsNoMore) {
   story([](runtime::Shard& shard) -> Task<void> {
     auto tree = MemoryTree::make();

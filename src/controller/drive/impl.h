@@ -202,6 +202,7 @@ struct Controller::Impl : zkclient::Watcher, std::enable_shared_from_this<Contro
   bool processing = false;
   bool active = false;
   bool expired = false;
+  bool started = false;
   bool stopping = false;
   bool told_link = false;
   // since the start
