@@ -54,12 +54,19 @@ std::string api_env_text(const ControlFiles& files) {
   const auto place = read_api_place(files);
   const auto key = read_access_key(files);
   if (!place || !key || !place->runs()) return {};
-  auto out = fmt::format(
-      "export AWS_ENDPOINT_URL={}\nexport AWS_ACCESS_KEY_ID={}\nexport AWS_SECRET_ACCESS_KEY={}\n"
-      "export AWS_DEFAULT_REGION={}\n",
-      cli::shell_quoted(place->endpoint), cli::shell_quoted(key->id), cli::shell_quoted(key->secret),
-      cli::shell_quoted(place->region));
-  if (!place->authority.empty()) out += fmt::format("export AWS_CA_BUNDLE={}\n", cli::shell_quoted(place->authority));
+  // What a shell may have had for elsewhere, and SDKs would heed before or beside what follows.
+  std::string out =
+      "unset AWS_SESSION_TOKEN AWS_SECURITY_TOKEN AWS_CREDENTIAL_EXPIRATION AWS_PROFILE AWS_DEFAULT_PROFILE "
+      "AWS_ENDPOINT_URL_KAFKA AWS_IGNORE_CONFIGURED_ENDPOINT_URLS AWS_USE_FIPS_ENDPOINT AWS_USE_DUALSTACK_ENDPOINT\n";
+  const auto set = [&out](std::string_view name, const std::string& value) {
+    out += fmt::format("export {}={}\n", name, cli::shell_quoted(value));
+  };
+  set("AWS_ENDPOINT_URL", place->endpoint);
+  set("AWS_ACCESS_KEY_ID", key->id);
+  set("AWS_SECRET_ACCESS_KEY", key->secret);
+  set("AWS_DEFAULT_REGION", place->region);
+  set("AWS_REGION", place->region);  // the same for the SDKs that read it first
+  if (!place->authority.empty()) set("AWS_CA_BUNDLE", place->authority);
   return out;
 }
 

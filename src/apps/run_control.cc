@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 
+#include "apps/api_certificate.h"
 #include "apps/control_files.h"
 #include "apps/data_dir.h"
 #include "apps/left_session.h"
@@ -50,47 +51,6 @@ constexpr milliseconds stop_all_max{25'000};
 std::int64_t now_s() { return std::chrono::duration_cast<seconds>(runtime::system_clock().wall()).count(); }
 
 bool on_loopback(const std::string& host) { return host.starts_with("127.") || host == "::1" || host == "localhost"; }
-
-// The certificate of the API, made anew before it ends.
-class ApiCertificate {
- public:
-  ApiCertificate(const security::CertificateAuthority& authority, std::string host)
-      : authority_(authority), host_(std::move(host)) {}
-
-  // Null when none can be made; the log says why.
-  std::shared_ptr<const net::TlsContext> context(const std::string& folder) {
-    constexpr std::int64_t days_used = 300;
-    if (context_ && now_s() - made_s_ < days_used * 86'400) return context_;
-    security::ServerNames names;
-    names.names = {"localhost", "kafka"};
-    names.addresses = {"127.0.0.1"};
-    const bool name =
-        host_.find_first_not_of("0123456789.") != std::string::npos && host_.find(':') == std::string::npos;
-    (name ? names.names : names.addresses).insert(name ? names.names.begin() : names.addresses.begin(), host_);
-    auto issued = authority_.issue_server(names, {now_s()});
-    if (!issued) {
-      WEIR_LOG(error, "no certificate for the API: {}", issued.error().message);
-      return context_;
-    }
-    const auto path = folder + "/api.pem";
-    auto written = runtime::system_files().write_private(path, issued->chain_pem + issued->key_pem);
-    net::TlsOptions options;
-    options.keystore.location = path;
-    auto made = net::TlsContext::for_server(options, runtime::system_files());
-    if (!written || !made) {
-      WEIR_LOG(error, "no certificate for the API: {}", written ? made.error().message : written.error().message);
-      return context_;
-    }
-    made_s_ = now_s();
-    return context_ = std::move(*made);
-  }
-
- private:
-  const security::CertificateAuthority& authority_;
-  std::string host_;
-  std::shared_ptr<const net::TlsContext> context_;
-  std::int64_t made_s_ = 0;
-};
 
 std::expected<std::unique_ptr<aws::FileCredentials>, std::string> open_credentials(const ControlFiles& files) {
   auto credentials = aws::FileCredentials::open(files.credentials(), runtime::system_files());
@@ -140,7 +100,7 @@ class ControlPlane {
         supervised_(shards_[0], *pool_, dir),
         authority_(std::move(authority)),
         credentials_(std::move(credentials)),
-        certificate_(authority_, options.api.host) {}
+        certificate_(authority_, api_names(options, machine_addresses())) {}
 
   // The error is a sentence; then stop() is called all the same.
   Task<std::expected<void, std::string>> start();
@@ -263,7 +223,7 @@ Task<std::expected<void, std::string>> ControlPlane::start() {
   aws::EndpointOptions how;
   how.region = options_.region;
   const bool tls = !on_loopback(options_.api.host);
-  if (tls) how.tls = [this] { return certificate_.context(files_.session()); };
+  if (tls) how.tls = [this] { return certificate_.context(files_.session(), now_s()); };
   how.healthy = [this] { return session_->state() == zkclient::State::connected; };
   endpoint_ =
       std::make_unique<aws::Endpoint>(shards_.all(), runtime::system_sockets(), *pool_, runtime::system_random(),
@@ -274,7 +234,8 @@ Task<std::expected<void, std::string>> ControlPlane::start() {
                                           cli::host_port(options_.api.host, options_.api.port), bound.error().message));
   }
   ApiPlace at;
-  at.endpoint = fmt::format("{}://{}", tls ? "https" : "http", bound->text());
+  at.endpoint = fmt::format("{}://{}", tls ? "https" : "http",
+                            cli::host_port(api_host(options_, machine_addresses()), bound->port));
   at.region = options_.region;
   at.process = identify(getpid());
   at.boot_id = boot_id();

@@ -59,9 +59,7 @@ Binder add_broker(CLI::App& root) {
       ->type_name("FILE")
       ->required();
   add_override(*app, v->overrides);
-  app->add_option("--ready-fd", v->options.ready_fd, "Write \"ready\" to this descriptor once the broker serves")
-      ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
+  add_ready_fd(*app, v->options.ready_fd, "the broker");
   v->log.bind(*app);
   app->footer(
       "Examples:\n"
@@ -93,9 +91,7 @@ Binder add_zookeeper(CLI::App& root) {
                      ->default_str("127.0.0.1:2181");
   config->excludes(data);
   config->excludes(listen);
-  app->add_option("--ready-fd", v->options.ready_fd, "Write \"ready\" to this descriptor once it serves")
-      ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
+  add_ready_fd(*app, v->options.ready_fd);
   v->log.bind(*app);
   app->footer(
       "Examples:\n"

@@ -93,6 +93,9 @@ Binder add_control(CLI::App& root) {
   app->add_option("--api", v->api, "Where the API listens; by TLS when that is not a loopback address")
       ->type_name("HOST:PORT")
       ->default_str("127.0.0.1:4566");
+  app->add_option("--advertise", v->options.advertise_host,
+                  "Name or address by which others reach the API, if another: it is in its certificate and in weir env")
+      ->type_name("HOST");
   app->add_option("--data", v->options.data_dir, "Folder of its brokers, credentials and authority")
       ->type_name("DIR")
       ->default_str("~/.weir");
@@ -103,15 +106,14 @@ Binder add_control(CLI::App& root) {
       ->type_name("NAME")
       ->default_str("us-east-1");
   app->add_flag("--supervised", v->options.supervised, "Show the brokers of the folder's weir up as the cluster local");
-  app->add_option("--ready-fd", v->options.ready_fd, "Write \"ready\" to this descriptor once it serves")
-      ->type_name("N")
-      ->check(CLI::NonNegativeNumber);
+  add_ready_fd(*app, v->options.ready_fd);
   v->log.bind(*app);
   app->footer(
       "Examples:\n"
       "  weir control                                            beside a ZooKeeper on 127.0.0.1:2181\n"
       "  weir control --zookeeper zk1:2181,zk2:2181,zk3:2181 --data /var/lib/weir\n"
       "  weir control --data /var/lib/weir --api 127.0.0.1:4567  a second one: it takes over when the first ends\n"
+      "  weir control --api 0.0.0.0:4566 --advertise kafka.lan   for others on the network, by TLS\n"
       "\nIts brokers are processes of this machine and run on when it ends: the next one finds them. SIGUSR1 stops\n"
       "them with it. `weir env --data DIR` prints what the aws command line needs.");
   return {app, [v]() -> Command {

@@ -1,4 +1,4 @@
-// --log-level and --log-format, which every command that runs a process has. Included by .cc files with CLI11 only.
+// Flags that every command that runs a process has. Included by .cc files with CLI11 only.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -7,6 +7,13 @@
 #include "cli/options.h"
 
 namespace weir::cli {
+
+// `what` serves: "it", "the broker".
+inline void add_ready_fd(CLI::App& app, int& descriptor, const std::string& what = "it") {
+  app.add_option("--ready-fd", descriptor, "Write \"ready\" to this descriptor once " + what + " serves")
+      ->type_name("N")
+      ->check(CLI::NonNegativeNumber);
+}
 
 struct LogFlags {
   std::string level = "info";
