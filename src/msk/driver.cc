@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "msk/facts.h"
 #include "msk/kafka.h"
+#include "msk/names.h"
 #include "provision/instance_type.h"
 #include "zkclient/pipeline.h"
 #include "zkwire/layout.h"
@@ -32,6 +33,7 @@ bool needs_partitions(StepKind kind) {
     case StepKind::spread:
     case StepKind::drain:
     case StepKind::settled:
+    case StepKind::cancel:
     case StepKind::leave: return true;
     case StepKind::address:
     case StepKind::put:
@@ -53,24 +55,48 @@ bool whole_step(Action::Kind kind) {
   return kind == Kind::put || kind == Kind::set_live || kind == Kind::add || kind == Kind::forget;
 }
 
+// What cannot be read will not be readable later; all else may.
 Outcome<> outcome(const Stored<>& stored) {
   if (stored) return {};
-  return std::unexpected(Failure{Failure::Kind::busy, stored.error().text});
+  const bool hopeless = stored.error().kind == StoreError::Kind::corrupt;
+  return std::unexpected(Failure{hopeless ? Failure::Kind::system : Failure::Kind::busy, stored.error().text});
+}
+
+// Steps that wait for data to be copied.
+bool copies(StepKind kind) {
+  return kind == StepKind::back || kind == StepKind::spread || kind == StepKind::drain || kind == StepKind::settled;
 }
 
 const ClusterSpec& wanted(const Operation& operation) { return operation.going_back ? operation.from : operation.to; }
 
 }  // namespace
 
-Driver::Driver(runtime::Shard& shard, runtime::Random& random, zkclient::Zk& zk, provision::Place& place, Store& store,
+struct Driver::Events final : zkclient::Watcher {
+  explicit Events(Driver& of) : driver(of) {}
+  void on_watch(const zkclient::WatchEvent&) override { driver.kick(); }
+  Driver& driver;
+};
+
+Driver::Driver(runtime::Shard& shard, runtime::Random& random, zkclient::Zk& zk, provision::Place& place,
                const ServiceOptions& options)
-    : shard_(shard), random_(random), zk_(zk), place_(place), store_(store), options_(options), scope_(shard) {}
+    : shard_(shard),
+      random_(random),
+      fence_(zk, options.root + "/epoch"),
+      zk_(fence_),
+      place_(place),
+      options_(options),
+      store_(shard, fence_, options.root),
+      scope_(shard),
+      events_(std::make_shared<Events>(*this)) {}
 Driver::~Driver() = default;
 
 void Driver::start() { scope_.spawn(run()); }
 
 void Driver::set_active(bool active) {
   active_ = active;
+  replaced_ = false;
+  told_.reset();
+  fence_.drop();
   kick();
 }
 
@@ -94,14 +120,14 @@ Task<bool> Driver::pause(milliseconds time) {
 }
 
 std::optional<std::string> Driver::ailment(const std::string& cluster_id) const {
-  const auto found = ailments_.find(cluster_id);
-  if (found == ailments_.end()) return std::nullopt;
+  const auto found = health_.ailing.find(cluster_id);
+  if (found == health_.ailing.end()) return std::nullopt;
   return found->second;
 }
 
 std::string Driver::waiting_for(const std::string& cluster_id) const {
-  const auto found = waiting_.find(cluster_id);
-  return found == waiting_.end() ? std::string() : found->second;
+  const auto found = health_.waiting.find(cluster_id);
+  return found == health_.waiting.end() ? std::string() : found->second;
 }
 
 provision::BrokerKey Driver::key(const Cluster& cluster, std::int32_t broker) const {
@@ -110,28 +136,75 @@ provision::BrokerKey Driver::key(const Cluster& cluster, std::int32_t broker) co
 
 Task<void> Driver::run() {
   for (;;) {
-    if (active_) {
-      auto pending = co_await store_.pending();
-      if (pending) {
-        for (auto& id : *pending) {
-          if (!stopping_ && driven_.insert(id).second) scope_.spawn(drive(id));
-        }
-      }
+    auto next_look = look_interval;
+    if (!active_) {
+      co_await learn_health();
+    } else if (co_await hold_epoch()) {
+      co_await take_up();
       co_await look_after();
+      co_await tell_health();
+    } else {
+      next_look = options_.poll;
     }
-    if (!co_await pause(look_interval)) co_return;
+    if (!co_await pause(next_look)) co_return;
   }
 }
 
+// False: this control plane is not to act, or not yet.
+Task<bool> Driver::hold_epoch() {
+  if (fence_.held()) co_return true;
+  if (told_) {  // it was held, and is not any more: another took the next one
+    told_.reset();
+    replaced_ = true;
+    WEIR_LOG(warn, "another control plane is the active one by now: this one does nothing more");
+  }
+  if (replaced_ && !options_.entitled) co_return false;
+  auto taken = co_await fence_.take(new_uuid(random_), options_.entitled);
+  if (!taken || !active_) co_return false;
+  replaced_ = false;
+  told_ = Health{};
+  health_ = {};
+  co_return true;
+}
+
+Task<void> Driver::take_up() {
+  auto pending = co_await store_.pending(events_);
+  if (!pending) co_return;
+  for (auto& id : *pending) {
+    if (acts() && driven_.insert(id).second) scope_.spawn(drive(id));
+  }
+}
+
+Task<void> Driver::tell_health() {
+  if (!acts() || told_ == health_) co_return;
+  auto now = health_;
+  if (co_await store_.set_health(now)) told_ = std::move(now);
+}
+
+Task<void> Driver::learn_health() {
+  told_.reset();
+  auto known = co_await store_.health();
+  if (known && !active_) health_ = std::move(*known);
+}
+
 Task<void> Driver::drive(std::string cluster_id) {
-  for (;;) {
-    if (stopping_ || !active_) break;
+  while (acts()) {
     const auto next = co_await one_step(cluster_id);
     if (next == Next::over) break;
     if (next == Next::pause && !co_await pause(options_.poll)) break;
   }
   driven_.erase(cluster_id);
-  waiting_.erase(cluster_id);
+  stalls_.erase(cluster_id);
+  health_.waiting.erase(cluster_id);
+}
+
+bool Driver::stalled(const Operation& operation, std::size_t index, const std::string& text) {
+  const auto now = shard_.clock().mono();
+  auto& stall = stalls_[operation.cluster_id];
+  if (stall.operation != operation.id || stall.index != index || stall.text != text) {
+    stall = {operation.id, index, text, now};
+  }
+  return now - stall.since >= (copies(operation.steps[index].kind) ? options_.move_stall_max : options_.stall_max);
 }
 
 Task<Driver::Next> Driver::one_step(std::string cluster_id) {
@@ -176,18 +249,31 @@ Task<Driver::Next> Driver::step(Versioned<Operation> operation, Versioned<Cluste
   const Step step = operation.value.steps[index];
   auto seen = co_await facts(cluster.value, needs_partitions(step.kind));
   if (!seen) {
-    waiting_[cluster.value.id] = seen.error().text;
+    health_.waiting[cluster.value.id] = seen.error().text;
     co_return Next::pause;
   }
   auto decision = decide(operation.value, step, cluster.value, *seen);
   switch (decision.kind) {
     case Decision::Kind::done: co_return co_await done(std::move(operation), index);
-    case Decision::Kind::wait: waiting_[cluster.value.id] = decision.text; co_return Next::pause;
+    case Decision::Kind::wait:
+      health_.waiting[cluster.value.id] = decision.text;
+      if (!stalled(operation.value, index, decision.text)) co_return Next::pause;
+      co_return co_await failed(std::move(operation), std::move(cluster), "STEP_STALLED",
+                                fmt::format("For too long {}.", decision.text));
     case Decision::Kind::fail:
       co_return co_await failed(std::move(operation), std::move(cluster), "STEP_FAILED", std::move(decision.text));
     case Decision::Kind::act: break;
   }
-  waiting_.erase(cluster.value.id);
+  // An election may be asked for again and again, and bring nothing.
+  if (step.kind == StepKind::leaders) {
+    auto text =
+        fmt::format("broker {} does not lead {} partitions again", step.broker, decision.action.partitions.size());
+    if (stalled(operation.value, index, text)) {
+      co_return co_await failed(std::move(operation), std::move(cluster), "STEP_STALLED",
+                                fmt::format("For too long {}.", text));
+    }
+  }
+  health_.waiting.erase(cluster.value.id);
   auto& kept = operation.value.steps[index];
   if (!kept.begun || (!decision.note.empty() && decision.note != kept.note)) {
     kept.begun = true;
@@ -196,6 +282,8 @@ Task<Driver::Next> Driver::step(Versioned<Operation> operation, Versioned<Cluste
     if (!written) co_return Next::pause;
     ++operation.version;
   }
+  // What follows may be no write: whoever was replaced meanwhile does not begin it.
+  if (auto still = co_await fence_.confirm(); !still || !acts()) co_return Next::pause;
   co_return co_await carry_out(std::move(operation), std::move(cluster), index, std::move(decision.action));
 }
 
@@ -237,6 +325,7 @@ Task<Driver::Next> Driver::carry_out(Versioned<Operation> operation, Versioned<C
     }
     case Kind::elect: result = outcome(co_await elect(view, action.partitions)); break;
     case Kind::reassign: result = outcome(co_await reassign(view, action.assignment)); break;
+    case Kind::cancel: result = outcome(co_await cancel_reassignments(view, action.assignment)); break;
     case Kind::set_live: {
       const auto zones = cluster.value.zones.size();
       const auto& other = operation.value.going_back ? operation.value.to : operation.value.from;
@@ -250,10 +339,13 @@ Task<Driver::Next> Driver::carry_out(Versioned<Operation> operation, Versioned<C
       result = outcome(co_await store_.set_cluster(cluster));
       break;
     case Kind::remove: {
-      result = co_await remove_all(cluster.value, action.brokers);
-      if (result && cluster.value.state != ClusterState::deleting) {
-        for (const auto id : action.brokers) cluster.value.members.erase(id);
-        result = outcome(co_await store_.set_cluster(cluster));
+      std::vector<std::int32_t> removed;
+      result = co_await remove_all(cluster.value, action.brokers, removed);
+      if (!removed.empty() && cluster.value.state != ClusterState::deleting) {
+        for (const auto id : removed) cluster.value.members.erase(id);
+        auto written = co_await store_.set_cluster(cluster);
+        if (!written) co_return Next::pause;
+        ++cluster.version;
       }
       break;
     }
@@ -271,7 +363,7 @@ Task<Driver::Next> Driver::carry_out(Versioned<Operation> operation, Versioned<C
   const auto failure = result.error();
   switch (failure.kind) {
     case Failure::Kind::closed:
-    case Failure::Kind::busy: waiting_[cluster.value.id] = failure.text; co_return Next::pause;
+    case Failure::Kind::busy: health_.waiting[cluster.value.id] = failure.text; co_return Next::pause;
     case Failure::Kind::late:  // it was killed at the deadline, and is stopped all the same
       co_return Next::again;
     case Failure::Kind::unknown_broker:
@@ -289,7 +381,7 @@ Task<Driver::Next> Driver::failed(Versioned<Operation> operation, Versioned<Clus
   auto& c = cluster.value;
   WEIR_LOG(warn, "operation {} of cluster {}: {}", o.type, c.name, text);
   if (o.type == "DELETE_CLUSTER") {  // there is nothing to go back to: it is tried until it is done
-    waiting_[c.id] = text;
+    health_.waiting[c.id] = text;
     co_return Next::pause;
   }
   if (o.going_back) {
@@ -331,6 +423,9 @@ Task<Driver::Next> Driver::finish(Versioned<Operation> operation, Versioned<Clus
     c.state_message = o.error_text;
   } else {
     c.spec.brokers = static_cast<std::int32_t>(c.members.size());
+    if (c.spec.brokers != o.from.brokers) {
+      o.error_text += fmt::format(" The cluster has {} brokers now.", c.spec.brokers);
+    }
   }
   const auto line =
       fmt::format("operation {} of cluster {}: {}{}{}", o.type, c.name, o.state_name(), good ? "" : ": ", o.error_text);
@@ -444,7 +539,8 @@ Task<Outcome<>> Driver::start_all(Cluster cluster, std::vector<std::int32_t> bro
   co_return Outcome<>{};
 }
 
-Task<Outcome<>> Driver::remove_all(Cluster cluster, std::vector<std::int32_t> brokers) {
+Task<Outcome<>> Driver::remove_all(Cluster cluster, std::vector<std::int32_t> brokers,
+                                   std::vector<std::int32_t>& removed) {
   std::vector<Outcome<>> results(brokers.size());
   const bool whole = cluster.state == ClusterState::deleting;
   auto one = [this, &cluster, &brokers, &results, whole](std::size_t i) -> Task<void> {
@@ -458,10 +554,12 @@ Task<Outcome<>> Driver::remove_all(Cluster cluster, std::vector<std::int32_t> br
   };
   std::function<Task<void>(std::size_t)> each = one;
   co_await zkclient::pipeline(shard_, brokers.size(), at_once, std::move(each));
-  for (auto& result : results) {
-    if (!result) co_return result;
+  Outcome<> all;
+  for (std::size_t i = 0; i < brokers.size(); ++i) {
+    if (results[i]) removed.push_back(brokers[i]);
+    if (!results[i] && all) all = results[i];
   }
-  co_return Outcome<>{};
+  co_return all;
 }
 
 // --- health of clusters without an operation
@@ -471,7 +569,7 @@ Task<void> Driver::look_after() {
   if (!clusters) co_return;
   std::map<std::string, std::string> ailments;
   for (const auto& cluster : *clusters) {
-    if (cluster.state != ClusterState::active || stopping_ || !active_) continue;
+    if (cluster.state != ClusterState::active || !acts()) continue;
     for (const auto& [id, added] : cluster.members) {
       const auto status = place_.status(key(cluster, id));
       if (status && status->state == provision::BrokerState::running) continue;
@@ -483,11 +581,16 @@ Task<void> Driver::look_after() {
       if (gone && !driven_.contains(cluster.id)) co_await restore(cluster, id);
     }
   }
-  ailments_ = std::move(ailments);
+  if (acts()) health_.ailing = std::move(ailments);
 }
 
 // A broker of an active cluster that nobody starts: the place lost it, or somebody stopped it.
 Task<void> Driver::restore(Cluster cluster, std::int32_t broker) {
+  // As it is now: an operation may have begun, and taken the broker away.
+  auto now = co_await store_.cluster(cluster.id);
+  if (!now || now->value.state != ClusterState::active || !now->value.members.contains(broker)) co_return;
+  if (auto still = co_await fence_.confirm(); !still) co_return;
+  cluster = std::move(now->value);
   auto there = co_await put(cluster, cluster.spec, broker);
   if (there) there = co_await place_.start(key(cluster, broker), milliseconds(0));
   if (!there && there.error().kind != Failure::Kind::not_ready) {

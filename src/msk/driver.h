@@ -1,17 +1,23 @@
 // Carries operations out: one task for each cluster with an operation under way, and a look at the health of the
 // others.
 //
-// Lives on one shard. Only while active(true) it touches anything; a second control plane that is active by mistake
-// does no harm: every record is written with compare-and-set, every action may be repeated. stop() ends waits; calls of
-// the place that are under way end when the place is closed, which its owner does before or meanwhile.
+// Lives on one shard. Only while active it touches anything: set_active(true) takes the next epoch (fence.h), and from
+// then on a control plane that was active before and does not know better writes nothing and begins nothing. What it
+// had begun at the place ends there; its owner lets nobody open the place before. stop() ends waits; calls of the place
+// that are under way end when the place is closed, which its owner does before or meanwhile.
+//
+// While not active it reads what the active one knows of brokers that are down.
 #pragma once
 
 #include <list>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
 
+#include "msk/fence.h"
+#include "msk/health.h"
 #include "msk/service.h"
 #include "msk/store.h"
 #include "msk/workflow.h"
@@ -23,7 +29,7 @@ namespace weir::msk {
 class Driver {
  public:
   // `options` and all else outlive this.
-  Driver(runtime::Shard& shard, runtime::Random& random, zkclient::Zk& zk, provision::Place& place, Store& store,
+  Driver(runtime::Shard& shard, runtime::Random& random, zkclient::Zk& zk, provision::Place& place,
          const ServiceOptions& options);
   ~Driver();
   Driver(const Driver&) = delete;
@@ -35,16 +41,30 @@ class Driver {
   void kick();
   Task<void> stop();
 
-  // Why an active cluster is healing: which broker is down, and since when. Nothing: all are up, as far as is known
-  // here.
+  // Why an active cluster is healing: which broker is down. Nothing: all are up, as far as is known here; where another
+  // is the active one that is about a second old.
   std::optional<std::string> ailment(const std::string& cluster_id) const;
   // What its operation waits for; empty: nothing, or there is none.
   std::string waiting_for(const std::string& cluster_id) const;
 
  private:
   enum class Next : std::uint8_t { again, pause, over };
+  struct Events;
+  // How long a step has said the same.
+  struct Stall {
+    std::string operation;
+    std::size_t index = 0;
+    std::string text;
+    nanoseconds since{0};
+  };
 
   Task<void> run();
+  bool acts() const { return active_ && fence_.held() && !stopping_; }
+  Task<bool> hold_epoch();
+  Task<void> take_up();
+  Task<void> tell_health();
+  Task<void> learn_health();
+  bool stalled(const Operation& operation, std::size_t index, const std::string& text);
   Task<void> drive(std::string cluster_id);
   Task<Next> one_step(std::string cluster_id);
   Task<Next> step(Versioned<Operation> operation, Versioned<Cluster> cluster, std::size_t index);
@@ -55,7 +75,9 @@ class Driver {
   Task<Stored<Facts>> facts(Cluster cluster, bool partitions);
   Task<provision::Outcome<>> put(Cluster cluster, ClusterSpec spec, std::int32_t broker);
   Task<provision::Outcome<>> start_all(Cluster cluster, std::vector<std::int32_t> brokers);
-  Task<provision::Outcome<>> remove_all(Cluster cluster, std::vector<std::int32_t> brokers);
+  // `removed`: those that are, also when others are not.
+  Task<provision::Outcome<>> remove_all(Cluster cluster, std::vector<std::int32_t> brokers,
+                                        std::vector<std::int32_t>& removed);
   Task<provision::Outcome<std::string>> take_block(Cluster cluster, std::vector<std::uint16_t> ports);
   Task<void> look_after();
   Task<void> restore(Cluster cluster, std::int32_t broker);
@@ -65,17 +87,21 @@ class Driver {
 
   runtime::Shard& shard_;
   runtime::Random& random_;
-  zkclient::Zk& zk_;
+  Fence fence_;
+  zkclient::Zk& zk_;  // the fence: all that is written here goes through it
   provision::Place& place_;
-  Store& store_;
   const ServiceOptions& options_;
+  Store store_;
   runtime::Scope scope_;
+  std::shared_ptr<Events> events_;
   bool active_ = false;
+  bool replaced_ = false;  // another took a later epoch
   bool stopping_ = false;
   std::list<runtime::Waiter*> pauses_;
-  std::set<std::string> driven_;                 // clusters with a task
-  std::map<std::string, std::string> ailments_;  // by cluster
-  std::map<std::string, std::string> waiting_;
+  std::set<std::string> driven_;  // clusters with a task
+  std::map<std::string, Stall> stalls_;
+  Health health_;
+  std::optional<Health> told_;  // as it was last written
 };
 
 }  // namespace weir::msk

@@ -104,6 +104,11 @@ Task<Stored<TopicDescription>> topic(KafkaView view, std::string name) {
     p.replicas = numbers(replicas.replicas);
     p.isr_min = isr_min;
     p.moving = replicas.being_reassigned();
+    if (p.moving) {
+      for (const auto id : replicas.replicas) {
+        if (std::ranges::find(replicas.adding, id) == replicas.adding.end()) p.origin.push_back(id.value);
+      }
+    }
     const auto state_path = view.chroot + layout::path_of_partition_state(name, number);
     auto state = co_await view.zk->get(state_path);
     if (!state && state.error().code != ZkCode::no_node) co_return failed(state.error());
@@ -160,16 +165,36 @@ Task<Stored<>> elect(KafkaView view, std::vector<Partition> partitions) {
   co_return Stored<>{};
 }
 
-Task<Stored<>> reassign(KafkaView view, std::map<Partition, std::vector<std::int32_t>> assignment) {
+namespace {
+std::string reassignment_text(const std::map<Partition, std::vector<std::int32_t>>& assignment) {
   std::map<layout::TopicPartition, std::vector<BrokerId>> target;
   for (const auto& [partition, replicas] : assignment) {
     auto& list = target[{partition.first, PartitionId{partition.second}}];
     for (const auto id : replicas) list.push_back(BrokerId{id});
   }
+  return layout::encode_reassignment(target);
+}
+}  // namespace
+
+Task<Stored<>> reassign(KafkaView view, std::map<Partition, std::vector<std::int32_t>> assignment) {
   auto made = co_await zkclient::create_with_parents(
-      *view.zk, view.chroot + std::string(layout::reassign_partitions_path), layout::encode_reassignment(target));
+      *view.zk, view.chroot + std::string(layout::reassign_partitions_path), reassignment_text(assignment));
   if (!made) co_return failed(made.error());
   co_return Stored<>{};
+}
+
+Task<Stored<>> cancel_reassignments(KafkaView view, std::map<Partition, std::vector<std::int32_t>> origin) {
+  const auto path = view.chroot + std::string(layout::reassign_partitions_path);
+  if (origin.empty()) {
+    auto gone = co_await view.zk->remove(path);
+    if (!gone && gone.error().code != ZkCode::no_node) co_return failed(gone.error());
+    co_return Stored<>{};
+  }
+  // Weir's controller looks when it is made and when it is changed.
+  auto set = co_await view.zk->set(path, reassignment_text(origin));
+  if (set) co_return Stored<>{};
+  if (set.error().code != ZkCode::no_node) co_return failed(set.error());
+  co_return co_await reassign(view, std::move(origin));
 }
 
 Task<Stored<>> set_config(KafkaView view, std::string type, std::string name,

@@ -40,6 +40,8 @@ Task<Stored<TopicDescription>> topic(KafkaView view, std::string name);
 Task<Stored<>> elect(KafkaView view, std::vector<Partition> partitions);
 // Writes /admin/reassign_partitions; exists: one is under way.
 Task<Stored<>> reassign(KafkaView view, std::map<Partition, std::vector<std::int32_t>> assignment);
+// Those under way go back to where they began: to `origin`, the replicas of each; empty: none has begun.
+Task<Stored<>> cancel_reassignments(KafkaView view, std::map<Partition, std::vector<std::int32_t>> origin);
 // Changes /config/TYPE/NAME and tells the brokers. A value of nothing removes the key.
 Task<Stored<>> set_config(KafkaView view, std::string type, std::string name,
                           std::map<std::string, std::optional<std::string>> changes);

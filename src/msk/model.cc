@@ -21,7 +21,7 @@ constexpr std::array<Names<ClusterState>, 8> states{{{ClusterState::creating, "C
 constexpr std::array<Names<ClientBroker>, 3> client_brokers{{{ClientBroker::tls, "TLS"},
                                                              {ClientBroker::tls_plaintext, "TLS_PLAINTEXT"},
                                                              {ClientBroker::plaintext, "PLAINTEXT"}}};
-constexpr std::array<Names<StepKind>, 17> kinds{{{StepKind::address, "TAKE_ADDRESSES"},
+constexpr std::array<Names<StepKind>, 18> kinds{{{StepKind::address, "TAKE_ADDRESSES"},
                                                  {StepKind::put, "WRITE_FILES"},
                                                  {StepKind::start, "START_BROKERS"},
                                                  {StepKind::registered, "WAIT_FOR_BROKERS"},
@@ -34,6 +34,7 @@ constexpr std::array<Names<StepKind>, 17> kinds{{{StepKind::address, "TAKE_ADDRE
                                                  {StepKind::spread, "SPREAD_PARTITIONS"},
                                                  {StepKind::drain, "DRAIN_BROKERS"},
                                                  {StepKind::settled, "WAIT_FOR_REASSIGNMENT"},
+                                                 {StepKind::cancel, "CANCEL_REASSIGNMENT"},
                                                  {StepKind::leave, "REMOVE_BROKERS"},
                                                  {StepKind::stop, "DELETE_BROKERS"},
                                                  {StepKind::forget, "DELETE_STATE"},

@@ -112,6 +112,7 @@ enum class StepKind : std::uint8_t {
   spread,       // partitions are reassigned to new members
   drain,        // partitions are reassigned away from those who leave
   settled,      // no reassignment is under way
+  cancel,       // those under way are taken back to where they began
   leave,        // brokers over the target count are removed
   stop,         // all members are removed with their data
   forget,       // the chroot and the address block go

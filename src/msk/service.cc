@@ -28,7 +28,7 @@ struct Service::Impl {
       : shard(on),
         options(std::move(with)),
         store(on, zk, options.root),
-        driver(on, random, zk, place, store, options),
+        driver(on, random, zk, place, options),
         context{on, random, zk, place, store, driver, options},
         router(make_router()) {}
 

@@ -2,7 +2,8 @@
 // that the driver carries out.
 //
 // Lives on one shard, with the Zk session and the place. handle() may run many times side by side; it never waits for
-// an operation to go on. Several control planes may serve the API over the same state; only the active one drives.
+// an operation to go on. Several control planes serve the API over the same state, and each may begin an operation; the
+// active one alone drives them, and hears of a new one by a watch.
 #pragma once
 
 #include <expected>
@@ -45,6 +46,13 @@ struct ServiceOptions {
   std::map<std::string, std::string> broker_overrides;
   milliseconds poll{100};           // how often the driver looks at the world while it waits
   milliseconds start_max{120'000};  // a broker's start, before an operation is said to have failed
+  // How long an operation waits while nothing of what it waits for changes, before it fails and is taken back: for
+  // brokers and leaders, and for partitions that move or catch up, which may be large.
+  milliseconds stall_max{1'800'000};
+  milliseconds move_stall_max{14'400'000};
+  // Whether this control plane is still entitled to be the active one; asked before it takes the next epoch (fence.h).
+  // Null: it is while it is told so, and no longer when another took its place.
+  std::function<Task<bool>()> entitled;
 };
 
 class Service final : public aws::Service {

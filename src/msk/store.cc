@@ -227,6 +227,28 @@ Task<Stored<>> Store::take_block(std::string block, std::string cluster_id) {
   co_return failed(made.error());
 }
 
+// --- health
+
+Task<Stored<Health>> Store::health() {
+  auto data = co_await zk_.get(path("health", {}));
+  if (data) co_return decode_health(data->data);
+  if (data.error().code == ZkCode::no_node) co_return Health{};
+  co_return failed(data.error());
+}
+
+Task<Stored<>> Store::set_health(Health health) {
+  const auto at = path("health", {});
+  const auto text = encode(health);
+  auto written = co_await zk_.set(at, text);
+  if (!written && written.error().code == ZkCode::no_node) {
+    auto made = co_await zk_.create(at, text);
+    if (!made) co_return failed(made.error());
+  } else if (!written) {
+    co_return failed(written.error());
+  }
+  co_return Stored<>{};
+}
+
 // --- configurations
 
 Task<Stored<Versioned<Configuration>>> Store::configuration(std::string id) {

@@ -7,6 +7,8 @@
 //   configurations/ID           a configuration with its revisions; configuration-names/NAME
 //   vpc-connections/ID
 //   blocks/BLOCK                which cluster has that block of addresses
+//   health                      what the active control plane knows of brokers that are down (health.h)
+//   epoch                       its version: how often a control plane became the active one (fence.h)
 //
 // Every change that belongs together is one multi. Nothing here decides; nothing is cached. On any shard. Several
 // control planes may use the same state: who comes second with the same version gets `conflict`.
@@ -19,6 +21,7 @@
 #include <string>
 #include <vector>
 
+#include "msk/health.h"
 #include "msk/model.h"
 #include "runtime/shard.h"
 #include "zkclient/zk.h"
@@ -83,6 +86,10 @@ class Store {
   Task<Stored<std::map<std::string, std::string>>> blocks();
   // exists: it was taken, and not by this cluster.
   Task<Stored<>> take_block(std::string block, std::string cluster_id);
+
+  // --- health: written by the active control plane, read by the others
+  Task<Stored<Health>> health();
+  Task<Stored<>> set_health(Health health);
 
   // --- configurations
   Task<Stored<Versioned<Configuration>>> configuration(std::string id);

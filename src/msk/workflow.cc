@@ -116,10 +116,31 @@ bool moving(const Facts& facts) {
   return facts.reassignment_asked || std::ranges::any_of(facts.partitions, &PartitionFact::moving);
 }
 
+Decision settled(const Facts& facts) {
+  if (!moving(facts)) return done();
+  // With the number: what waits too long is what says the same for too long.
+  const auto count = std::ranges::count_if(facts.partitions, &PartitionFact::moving);
+  if (count == 0) return wait("partitions are about to be reassigned");
+  const auto example = std::ranges::find_if(facts.partitions, &PartitionFact::moving);
+  return wait(
+      fmt::format("{} partitions are being reassigned, such as {}-{}", count, example->topic, example->partition));
+}
+
+Decision cancel(const Facts& facts) {
+  Action action = on(Action::Kind::cancel);
+  for (const auto& p : facts.partitions) {
+    if (p.moving) action.assignment.emplace(Partition{p.topic, p.partition}, p.origin);
+  }
+  if (action.assignment.empty() && !facts.reassignment_asked) return done();
+  return act(std::move(action));
+}
+
 // Replicas go to `targets`; asked once more when a control plane died in between, but not for ever.
-Decision move(const Step& step, const Cluster& cluster, const Facts& facts, const std::vector<std::int32_t>& targets) {
+// `only_from`: nothing else moves; empty: all may, so that targets share evenly.
+Decision move(const Step& step, const Cluster& cluster, const Facts& facts, const std::vector<std::int32_t>& targets,
+              const std::vector<std::int32_t>& only_from) {
   constexpr std::string_view last_try = "3";
-  if (moving(facts)) return wait("partitions are being reassigned");
+  if (moving(facts)) return settled(facts);
   std::map<std::int32_t, std::size_t> zones;
   for (const auto id : targets) zones.emplace(id, cluster.zone_index(id));
   for (const auto& p : facts.partitions) {
@@ -130,14 +151,23 @@ Decision move(const Step& step, const Cluster& cluster, const Facts& facts, cons
   }
   Action action = on(Action::Kind::reassign);
   action.assignment = spread(facts.partitions, zones);
+  for (const auto& p : facts.partitions) {
+    const bool stays = std::ranges::none_of(p.replicas, [&](std::int32_t id) { return has(only_from, id); });
+    if (!only_from.empty() && stays) action.assignment.erase({p.topic, p.partition});
+  }
   if (action.assignment.empty() || step.note == last_try) return done();
   const char tries = step.note.empty() ? '0' : step.note.front();
   return act(std::move(action), std::string(1, static_cast<char>(tries + 1)));
 }
 
+// Those that go: of a cluster that shrinks, and those that were added by an operation that is taken back.
+const std::vector<std::int32_t>& goers(const Operation& operation) {
+  return operation.going_back ? operation.created_brokers : operation.deleted_brokers;
+}
+
 std::vector<std::int32_t> leaving(const Operation& operation, const Cluster& cluster) {
   std::vector<std::int32_t> out;
-  for (const auto id : operation.deleted_brokers) {
+  for (const auto id : goers(operation)) {
     if (cluster.members.contains(id)) out.push_back(id);
   }
   return out;
@@ -228,21 +258,54 @@ std::vector<Step> plan(const Operation& operation, const Cluster& cluster) {
   return steps;
 }
 
+namespace {
+
+const Step* find_step(const Operation& operation, StepKind kind, std::int32_t broker = 0) {
+  const auto found = std::ranges::find_if(operation.steps,
+                                          [&](const Step& step) { return step.kind == kind && step.broker == broker; });
+  return found == operation.steps.end() ? nullptr : &*found;
+}
+bool begun(const Operation& operation, StepKind kind, std::int32_t broker = 0) {
+  const auto* step = find_step(operation, kind, broker);
+  return step != nullptr && step->begun;
+}
+
+// One broker back to its old files; the one whose restart failed is down, and waits for nobody.
+std::vector<Step> one_back(const Operation& operation, std::int32_t broker) {
+  std::vector<Step> steps{step_of(StepKind::put, broker)};
+  if (!begun(operation, StepKind::restart, broker)) return steps;  // it still runs with them
+  const auto* caught_up = find_step(operation, StepKind::back, broker);
+  if (caught_up != nullptr && caught_up->done) steps.insert(steps.begin(), step_of(StepKind::safe, broker));
+  for (const auto kind : {StepKind::restart, StepKind::back, StepKind::leaders}) steps.push_back(step_of(kind, broker));
+  return steps;
+}
+
+}  // namespace
+
 std::vector<Step> plan_back(const Operation& operation, const Cluster& cluster) {
   std::vector<Step> steps;
-  bool live = false;
+  const auto add = [&steps](StepKind kind) { steps.push_back(step_of(kind)); };
   for (const auto& step : operation.steps) {
-    if (!step.begun) continue;
-    if (step.kind == StepKind::live_config) live = true;
-    if (step.kind != StepKind::put || step.broker == 0 || !cluster.members.contains(step.broker)) continue;
-    // Without `safe`: it is the broker that is down that comes first to its old files.
-    std::vector<Step> one{step_of(StepKind::put, step.broker), step_of(StepKind::restart, step.broker),
-                          step_of(StepKind::back, step.broker), step_of(StepKind::leaders, step.broker)};
-    if (step.done) one.insert(one.begin(), step_of(StepKind::safe, step.broker));
+    if (!step.begun || step.kind != StepKind::put || !cluster.members.contains(step.broker)) continue;
+    auto one = one_back(operation, step.broker);
     steps.insert(steps.begin(), one.begin(), one.end());
   }
-  if (live) steps.push_back(step_of(StepKind::live_config));
-  steps.push_back(step_of(StepKind::record));
+  if (begun(operation, StepKind::put) && operation.created_brokers.empty()) add(StepKind::put);
+  if (const auto* live = find_step(operation, StepKind::live_config); live != nullptr && live->done) {
+    add(StepKind::live_config);
+  }
+  if (begun(operation, StepKind::spread) || begun(operation, StepKind::drain)) {
+    add(StepKind::cancel);
+    add(StepKind::settled);
+  }
+  if (begun(operation, StepKind::add)) {  // they may have got replicas of new topics, too
+    for (const auto kind : {StepKind::drain, StepKind::settled, StepKind::leave}) add(kind);
+  }
+  if (begun(operation, StepKind::leave)) {  // who was stopped, and is still a member
+    add(StepKind::start);
+    add(StepKind::registered);
+  }
+  add(StepKind::record);
   return steps;
 }
 
@@ -260,13 +323,15 @@ Decision decide(const Operation& operation, const Step& step, const Cluster& clu
     case StepKind::back: return back(step, facts);
     case StepKind::leaders: return leaders(step, facts);
     case StepKind::add: return once(step, on(Kind::add, operation.created_brokers));
-    case StepKind::spread: return move(step, cluster, facts, members_of(cluster));
+    case StepKind::spread: return move(step, cluster, facts, members_of(cluster), {});
     case StepKind::drain: {
       auto staying = members_of(cluster);
-      std::erase_if(staying, [&](std::int32_t id) { return has(operation.deleted_brokers, id); });
-      return move(step, cluster, facts, staying);
+      std::erase_if(staying, [&](std::int32_t id) { return has(goers(operation), id); });
+      const auto only = operation.going_back ? goers(operation) : std::vector<std::int32_t>{};
+      return move(step, cluster, facts, staying, only);
     }
-    case StepKind::settled: return moving(facts) ? wait("partitions are being reassigned") : done();
+    case StepKind::settled: return settled(facts);
+    case StepKind::cancel: return cancel(facts);
     case StepKind::leave: {
       auto going = leaving(operation, cluster);
       for (const auto& p : facts.partitions) {

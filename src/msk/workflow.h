@@ -36,9 +36,10 @@ struct PartitionFact {
   std::vector<std::int32_t> replicas;  // the preferred leader first
   std::vector<std::int32_t> isr;
   std::int32_t leader = -1;
-  std::int32_t isr_min = 1;  // min.insync.replicas of its topic
-  bool moving = false;       // a reassignment is under way
-  bool known = true;         // false: its state could not be read, or is not written yet
+  std::int32_t isr_min = 1;          // min.insync.replicas of its topic
+  bool moving = false;               // a reassignment is under way
+  std::vector<std::int32_t> origin;  // where it was before; empty: it does not move
+  bool known = true;                 // false: its state could not be read, or is not written yet
   friend bool operator==(const PartitionFact&, const PartitionFact&) = default;
 };
 
@@ -63,6 +64,7 @@ struct Action {
     restart,   // the one of `brokers`
     elect,     // preferred leaders of `partitions`
     reassign,  // `assignment`
+    cancel,    // what is under way: `assignment` is where it began; empty: nothing has begun yet
     set_live,  // `live` to /config/brokers/<default>: nothing as value removes the key
     remove,    // `brokers`, with their data
     forget,    // chroot and block
@@ -90,8 +92,9 @@ struct Decision {
 // The steps of an operation from -> to. `members` are the brokers as they are.
 std::vector<Step> plan(const Operation& operation, const Cluster& cluster);
 
-// The way back of an update that failed: what it changed gets the files of `from` again, the latest first. The
-// operation then ends as failed, with the cluster as it was.
+// The way back of an update that failed: what it changed gets the files of `from` again, the latest first; brokers that
+// it added are drained and removed; moves that it began are cancelled. The operation then ends as failed, with the
+// cluster as it was.
 std::vector<Step> plan_back(const Operation& operation, const Cluster& cluster);
 
 // About the first step that is not done. `step.begun` is set by the driver with the first action, `step.note` to "done"
