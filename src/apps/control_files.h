@@ -1,6 +1,6 @@
 // What a control plane keeps in its folder (--data DIR), beside what `weir up` keeps there:
 //
-//   credentials.json  ca/  clusters/  run/control.json  control/weir.session
+//   credentials.json  ca/  clusters/  run/control.json  control/weir.session  control/holder.json
 #pragma once
 
 #include <expected>
@@ -18,7 +18,8 @@ struct ControlFiles {
   std::string authority() const { return path + "/ca"; }
   std::string clusters() const { return path + "/clusters"; }
   std::string state() const { return path + "/run/control.json"; }
-  std::string session() const { return path + "/control"; }  // a folder, as end_left_session wants it
+  std::string session() const { return path + "/control"; }          // a folder, as end_left_session wants it
+  std::string holder() const { return session() + "/holder.json"; }  // who has clusters() open
   std::string path;
 };
 

@@ -3,8 +3,10 @@
 
 #include <boost/json.hpp>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "apps/api_certificate.h"
@@ -62,33 +64,35 @@ std::expected<std::unique_ptr<aws::FileCredentials>, std::string> open_credentia
   return std::move(*credentials);
 }
 
-std::string who_text(const ControlFiles& files) {
+// A process of the control plane, as it writes itself into its seat and beside what it holds.
+std::string who_text(const ControlFiles& files, const std::string& zookeeper) {
   const auto self = identify(getpid());
   json::object o;
   o["pid"] = self.pid;
   o["started"] = self.started;
   o["boot"] = boot_id();
   o["data"] = files.path;
+  o["zookeeper"] = zookeeper;
   return json::serialize(o);
 }
 
-// Whether this is who_text of a process of this folder that is gone.
-bool is_dead_one_of(const ControlFiles& files, const std::string& text) {
+// The process of a who_text, when it is one of this boot, this folder and this ZooKeeper; nothing: of elsewhere.
+std::optional<cli::ProcessId> who_of(const ControlFiles& files, const std::string& zookeeper, const std::string& text) {
   json::error_code error;
   const auto value = json::parse(text, error);
-  if (error || !value.is_object()) return false;
+  if (error || !value.is_object()) return std::nullopt;
   const auto& o = value.get_object();
-  const auto* boot = o.if_contains("boot");
-  const auto* data = o.if_contains("data");
-  if (boot == nullptr || data == nullptr || *boot != json::value(boot_id()) || *data != json::value(files.path)) {
-    return false;
-  }
+  const auto is = [&](const char* key, const std::string& wanted) {
+    const auto* v = o.if_contains(key);
+    return v != nullptr && *v == json::value(wanted);
+  };
+  if (!is("boot", boot_id()) || !is("data", files.path) || !is("zookeeper", zookeeper)) return std::nullopt;
   const auto number = [&](const char* key) {
     const auto* v = o.if_contains(key);
     json::error_code bad;
     return v == nullptr ? 0 : v->to_number<std::int64_t>(bad);
   };
-  return !alive({static_cast<std::int32_t>(number("pid")), static_cast<std::uint64_t>(number("started"))});
+  return cli::ProcessId{static_cast<std::int32_t>(number("pid")), static_cast<std::uint64_t>(number("started"))};
 }
 
 class ControlPlane {
@@ -112,6 +116,8 @@ class ControlPlane {
   msk::ServiceOptions service_options();
   provision::MachineOptions machine_options();
   Task<bool> gained();
+  Task<bool> open_place();
+  Task<void> end_holder();
   Task<void> lost();
   Task<bool> occupied(std::string data);
 
@@ -129,6 +135,7 @@ class ControlPlane {
   std::unique_ptr<msk::Service> service_;
   std::unique_ptr<aws::Endpoint> endpoint_;
   std::unique_ptr<Seat> seat_;
+  ApiPlace at_;
 };
 
 msk::ServiceOptions ControlPlane::service_options() {
@@ -148,6 +155,7 @@ msk::ServiceOptions ControlPlane::service_options() {
     if (!issued) return std::unexpected(issued.error().message);
     return msk::Certificate{issued->chain_pem + issued->key_pem, authority_.certificate_pem()};
   };
+  out.entitled = [this] { return seat_->confirm(); };
   return out;
 }
 
@@ -161,22 +169,48 @@ provision::MachineOptions ControlPlane::machine_options() {
   return out;
 }
 
-Task<bool> ControlPlane::gained() {
-  // The one before, when it lives, lets go of the directory in a moment.
-  constexpr int tries_max = 25;
+// The one before, when it lives, lets go of the directory in a moment: it hears that its session is over, or takes it
+// for over. One that does not, because it is stopped or hangs, is ended, as what it would do next is not its to do any
+// more.
+Task<bool> ControlPlane::open_place() {
+  constexpr int tries_max = 50;
+  constexpr int tries_in_peace = 25;
   constexpr milliseconds between{200};
   for (int i = 0;; ++i) {
     auto opened = co_await provision::open_machine(shard(), *pool_, machine_options());
     if (opened) {
       place_.open(std::move(*opened));
-      break;
+      auto write = [path = files_.holder(), text = who_text(files_, options_.zookeeper)] {
+        return runtime::system_files().write_private(path, text);
+      };
+      if (auto written = co_await pool_->run(std::move(write)); !written) WEIR_LOG(warn, "{}", written.error().message);
+      co_return true;
     }
-    if (i == tries_max) {
+    if (i == tries_in_peace) co_await end_holder();
+    if (i == tries_max || !co_await seat_->confirm()) {
       WEIR_LOG(error, "this control plane cannot act: {}", opened.error().text);
       co_return false;
     }
     co_await runtime::sleep(shard(), between);
   }
+}
+
+Task<void> ControlPlane::end_holder() {
+  auto read = [path = files_.holder()] { return runtime::system_files().read_whole(path, 1 << 12); };
+  auto text = co_await pool_->run(std::move(read));
+  if (!text) co_return;
+  const auto holder = who_of(files_, options_.zookeeper, *text);
+  if (!holder || holder->pid == getpid() || !alive(*holder) || !co_await seat_->confirm()) co_return;
+  WEIR_LOG(warn, "the control plane before (pid {}) has lost its session and holds {} still: it is killed", holder->pid,
+           files_.clusters());
+  signal_process(*holder, SIGKILL);
+}
+
+Task<bool> ControlPlane::gained() {
+  if (!co_await open_place()) co_return false;
+  // Commands of this folder speak to the active one.
+  auto write_place = [this] { return write_api_place(files_, at_); };
+  if (auto written = co_await pool_->run(std::move(write_place)); !written) WEIR_LOG(warn, "{}", written.error());
   // With it the next process here ends this session, should this one die.
   const auto text = session_->session_key() + "\n" + options_.zookeeper + "\n";
   auto write = [path = files_.session() + "/weir.session", text] {
@@ -197,7 +231,8 @@ Task<void> ControlPlane::lost() {
 }
 
 Task<bool> ControlPlane::occupied(std::string data) {
-  if (!is_dead_one_of(files_, data)) co_return false;
+  const auto who = who_of(files_, options_.zookeeper, data);
+  if (!who || alive(*who)) co_return false;
   auto end = [folder = files_.session()] { return end_left_session(folder, session_end_max); };
   co_return co_await pool_->run(std::move(end));
 }
@@ -233,21 +268,20 @@ Task<std::expected<void, std::string>> ControlPlane::start() {
     co_return std::unexpected(fmt::format("cannot listen on {}: {} (--api)",
                                           cli::host_port(options_.api.host, options_.api.port), bound.error().message));
   }
-  ApiPlace at;
-  at.endpoint = fmt::format("{}://{}", tls ? "https" : "http",
-                            cli::host_port(api_host(options_, machine_addresses()), bound->port));
-  at.region = options_.region;
-  at.process = identify(getpid());
-  at.boot_id = boot_id();
-  if (tls) at.authority = files_.authority() + "/ca.crt";
-  if (auto written = write_api_place(files_, at); !written) co_return std::unexpected(written.error());
-  WEIR_LOG(info, "the API listens at {}", at.endpoint);
+  at_.endpoint = fmt::format("{}://{}", tls ? "https" : "http",
+                             cli::host_port(api_host(options_, machine_addresses()), bound->port));
+  at_.region = options_.region;
+  at_.process = identify(getpid());
+  at_.boot_id = boot_id();
+  if (tls) at_.authority = files_.authority() + "/ca.crt";
+  if (auto written = write_api_place(files_, at_); !written) co_return std::unexpected(written.error());
+  WEIR_LOG(info, "the API listens at {}", at_.endpoint);
 
   SeatHooks hooks;
   hooks.gained = [this] { return gained(); };
   hooks.lost = [this] { return lost(); };
   hooks.occupied = [this](std::string data) { return occupied(std::move(data)); };
-  seat_ = std::make_unique<Seat>(shard(), *session_, seat_path, who_text(files_), std::move(hooks));
+  seat_ = std::make_unique<Seat>(shard(), *session_, seat_path, who_text(files_, options_.zookeeper), std::move(hooks));
   seat_->start();
   co_return std::expected<void, std::string>();
 }

@@ -35,6 +35,11 @@ Seat::~Seat() = default;
 
 bool Seat::mine() const { return mine_; }
 
+Task<bool> Seat::confirm() {
+  auto there = co_await zk_.get(path_);
+  co_return there && there->stat.ephemeral_owner == zk_.session_id();
+}
+
 void Seat::start() {
   zk_.listen(events_);
   scope_.spawn(run());
@@ -80,7 +85,13 @@ Task<void> Seat::run() {
 }
 
 Task<void> Seat::try_once() {
-  if (zk_.state() != zkclient::State::connected) co_return;  // what is mine stays so while the session may live
+  if (zk_.state() != zkclient::State::connected) {  // what is mine stays so while the session may live
+    const auto now = shard_.clock().mono();
+    if (cut_off_ == nanoseconds(0)) cut_off_ = now;
+    if (now - cut_off_ > zk_.session_timeout()) co_await set_mine(false);
+    co_return;
+  }
+  cut_off_ = nanoseconds(0);
   for (int tries = 0; tries < 3 && !stopping_ && shard_.clock().mono() >= not_before_; ++tries) {
     auto there = co_await zk_.get(path_, events_);
     if (there) {

@@ -1,4 +1,5 @@
-// Which of several control planes is the active one: who made the ephemeral znode. One shard.
+// Which of several control planes is the active one: who made the ephemeral znode. One shard. Who has no connection for
+// as long as its session lives without one takes the seat for lost: another may sit there by then.
 #pragma once
 
 #include <functional>
@@ -30,6 +31,8 @@ class Seat {
 
   void start();
   bool mine() const;
+  // Asks ZooKeeper whether it is, right now; false when that cannot be told.
+  runtime::Task<bool> confirm();
   // Gives the seat up (lost is called if it was gained), so that another takes it at once.
   runtime::Task<void> stop();
 
@@ -50,6 +53,7 @@ class Seat {
   bool mine_ = false;
   bool stopping_ = false;
   nanoseconds not_before_{0};  // when the seat is wanted again, by the clock that only goes on
+  nanoseconds cut_off_{0};     // since when there is no connection, by the same; 0: there is one
 };
 
 }  // namespace weir::apps

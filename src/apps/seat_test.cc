@@ -21,8 +21,9 @@ constexpr auto path = "/weir/active";
 
 // One control plane as far as its seat goes. What happened is in `events`.
 struct Sitter {
-  Sitter(runtime::Shard& shard, std::shared_ptr<zkclient::MemoryTree> tree, const std::string& name)
-      : zk(tree->connect()) {
+  Sitter(runtime::Shard& shard, std::shared_ptr<zkclient::MemoryTree> tree, const std::string& name,
+         milliseconds session_timeout = milliseconds(18'000))
+      : zk(tree->connect(session_timeout)) {
     SeatHooks hooks;
     hooks.gained = [this]() -> Task<bool> {
       events.push_back(able ? "gained" : "unable");
@@ -91,6 +92,24 @@ TEST_F(SeatTest, WhoseSessionExpiresLosesTheSeatBeforeItSitsAgain) {
     tree->expire(one.zk->session_id());
     co_await until([&] { return one.events.size() == 3; });
     EXPECT_THAT(one.events, ElementsAre("gained", "lost", "gained"));
+    co_await one.end();
+  });
+}
+
+TEST_F(SeatTest, WhoIsCutOffForLongerThanItsSessionLivesDoesNotSitAnyMore) {
+  on_shard([this]() -> Task<void> {
+    Sitter one(shards[0], tree, "one", milliseconds(50));
+    one.seat->start();
+    co_await until([&] { return one.seat->mine(); });
+    EXPECT_TRUE(co_await one.seat->confirm());
+    tree->disconnect(one.zk->session_id());
+    EXPECT_FALSE(co_await one.seat->confirm());
+    co_await until([&] { return !one.seat->mine(); });
+    EXPECT_THAT(one.events, ElementsAre("gained", "lost"));
+    // The service has not ended its session: the seat is its own still, and it sits again.
+    tree->reconnect(one.zk->session_id());
+    co_await until([&] { return one.seat->mine(); });
+    EXPECT_TRUE(co_await one.seat->confirm());
     co_await one.end();
   });
 }
