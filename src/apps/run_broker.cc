@@ -16,6 +16,7 @@
 #include "broker/broker.h"
 #include "cli/command_line.h"
 #include "metrics/registry.h"
+#include "provision/machine.h"
 #include "runtime/clock.h"
 #include "runtime/files.h"
 #include "runtime/pool.h"
@@ -52,8 +53,10 @@ int run_broker(const cli::BrokerOptions& options) {
   environment.random = &runtime::system_random();
   environment.metrics = &registry;
   std::atomic<bool> gave_up{false};
-  environment.failed = [&gave_up](const std::string& why) {
+  std::string why_gave_up;  // written before `gave_up` is set
+  environment.failed = [&gave_up, &why_gave_up](const std::string& why) {
     WEIR_LOG(error, "{}: this broker stops", why);
+    why_gave_up = why;
     gave_up = true;
     ::kill(::getpid(), SIGTERM);
   };
@@ -61,11 +64,14 @@ int run_broker(const cli::BrokerOptions& options) {
 
   std::string failure;
   bool others_stay = true;
+  bool unusable = false;
   auto guard = std::make_unique<EndBeforeReady>(ends);
   runtime::block_on(shards[0], [&]() -> runtime::Task<void> {
     auto started = co_await broker->start();
-    if (!started)
-      failure = started.error().message.empty() ? std::string(name(started.error().code)) : started.error().message;
+    if (started) co_return;
+    const auto& error = started.error();
+    failure = error.message.empty() ? std::string(name(error.code)) : error.message;
+    unusable = error.code == ErrorCode::INCONSISTENT_CLUSTER_ID || error.code == ErrorCode::CORRUPT_MESSAGE;
   });
   guard.reset();
   if (failure.empty()) {
@@ -81,11 +87,15 @@ int run_broker(const cli::BrokerOptions& options) {
     fmt::print(stderr, "weir broker: {}\n", failure);
   }
   runtime::block_on(shards[0], [&] { return broker->stop(others_stay); });
-  if (gave_up) failure = "a log directory failed";
+  if (gave_up) {
+    failure = why_gave_up;
+    fmt::print(stderr, "weir broker: {}\n", failure);
+  }
   if (failure.empty()) WEIR_LOG(info, "broker {} has stopped cleanly", broker->id().value);
   shards.stop();
   pool.reset();
   broker.reset();
+  if (unusable) return provision::exit_data_unusable;
   return failure.empty() ? cli::exit_ok : cli::exit_failure;
 }
 

@@ -161,7 +161,7 @@ bool valid_file(const std::string& name) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
   };
   return !name.empty() && name.size() <= 100 && name.front() != '.' && std::ranges::all_of(name, fits) &&
-         !name.ends_with(".new") && std::ranges::find(own, name) == own.end();
+         !name.ends_with(".new") && !name.starts_with("data.") && std::ranges::find(own, name) == own.end();
 }
 
 }  // namespace
@@ -234,6 +234,10 @@ std::vector<Record> Disk::load() const {
 }
 
 Outcome<> Disk::save_record(const Record& record) const {
+  // Its directory may have been removed since.
+  if (auto made = runtime::system_files().make_directories(broker(record.spec.key)); !made) {
+    return system_failure(made.error().message);
+  }
   return write_secret(broker(record.spec.key) + "/spec.json", record_text(record));
 }
 
@@ -287,6 +291,40 @@ std::string Disk::identity_of_data(const BrokerKey& key) const {
   for (const char* id : {"directory.id", "cluster.id"}) {
     if (const auto it = parsed->find(id); it != parsed->end()) return it->second;
   }
+  return {};
+}
+
+bool Disk::is_empty(const BrokerKey& key) const {
+  std::error_code error;
+  if (fs::exists(data(key) + "/meta.properties", error)) return false;
+  for (fs::directory_iterator it(data(key), error), end; !error && it != end; it.increment(error)) {
+    std::error_code bad;
+    if (it->is_directory(bad)) return false;
+  }
+  return true;
+}
+
+bool Disk::is_nameless(const BrokerKey& key) const {
+  std::error_code error;
+  return fs::exists(data(key) + "/meta.properties", error) && identity_of_data(key).empty();
+}
+
+Outcome<> Disk::put_data_aside(const BrokerKey& key) const {
+  constexpr std::string_view prefix = "data.unusable-";
+  auto& files = runtime::system_files();
+  auto names = files.list(broker(key));
+  if (!names) return system_failure(names.error().message);
+  std::vector<std::string> older;
+  for (auto& name : *names) {
+    if (name.starts_with(prefix)) older.push_back(std::move(name));
+  }
+  std::ranges::sort(older);  // the times have as many digits
+  for (std::size_t i = 0; i + 1 < older.size(); ++i) {
+    if (auto gone = files.remove_all(broker(key) + "/" + older[i]); !gone) return system_failure(gone.error().message);
+  }
+  const auto aside = fmt::format("{}/{}{}", broker(key), prefix, runtime::system_clock().wall().count());
+  if (auto moved = files.rename(data(key), aside); !moved) return system_failure(moved.error().message);
+  if (auto made = files.make_directories(data(key)); !made) return system_failure(made.error().message);
   return {};
 }
 

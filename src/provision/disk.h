@@ -45,6 +45,12 @@ class Disk {
   Outcome<> save_run(const Record& record) const;
   // What identifies the data of a log directory (meta.properties); empty: there is none.
   std::string identity_of_data(const BrokerKey& key) const;
+  // Neither meta.properties nor a partition's directory.
+  bool is_empty(const BrokerKey& key) const;
+  // There is a meta.properties that says nothing.
+  bool is_nameless(const BrokerKey& key) const;
+  // data/ becomes data.unusable-TIME; of those that lie there already the newest stays.
+  Outcome<> put_data_aside(const BrokerKey& key) const;
   Outcome<> remove(const BrokerKey& key, bool with_data) const;
   Volume volume(const BrokerKey& key) const;
 

@@ -4,6 +4,7 @@
 //                           server.properties   written out of it at each put
 //                           run.json            the process: pid, start time, boot, ready or not, spec's number
 //                           data/               log.dirs
+//                           data.unusable-TIME/ log.dirs that the broker could not start with, put aside; the last two
 //                           broker.log          its words; put aside at 16 MiB
 //
 // Brokers are no one's children in the end: they run on when the process that started them ends or is killed, and who
@@ -20,6 +21,7 @@
 
 #include "base/units.h"
 #include "provision/place.h"
+#include "runtime/task.h"
 
 namespace weir::runtime {
 class Pool;
@@ -27,6 +29,15 @@ class Shard;
 }  // namespace weir::runtime
 
 namespace weir::provision {
+
+// What a broker exits with when what lies in its log directory is of no use to it: of another cluster or broker, or
+// garbage. Another start would not help; another directory would.
+inline constexpr int exit_data_unusable = 3;
+
+struct EmptyStart {
+  BrokerSpec spec;
+  bool unusable = false;  // there is data, and the broker cannot start with it; else there is none
+};
 
 struct MachineOptions {
   std::string directory;               // DIR
@@ -40,6 +51,12 @@ struct MachineOptions {
   // Clears up behind a broker that ended by itself or was killed, before it is started again: ends its ZooKeeper
   // session, so that others lead at once. Runs in the pool, may block; nothing: there is nothing to do.
   std::function<void(const std::string& log_dir)> clear_up;
+  // Asked before a broker is started without data: one that still counts as in sync would lead, and its peers would
+  // throw away what it lacks. On the place's shard. A sentence: not now; it is asked again. Empty, or nothing to ask:
+  // it may.
+  std::function<Task<std::string>(EmptyStart start)> may_begin_empty;
+  milliseconds ask_interval{250};
+  milliseconds look_interval{2'000};  // at the directories of brokers that run
 };
 
 class Machine : public Place {

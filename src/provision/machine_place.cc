@@ -4,11 +4,13 @@
 #include <fmt/format.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <limits>
 #include <sstream>
@@ -26,7 +28,7 @@ using Type = BrokerEvent::Type;
 namespace {
 
 constexpr nanoseconds forever{std::numeric_limits<std::int64_t>::max()};
-constexpr std::size_t tail_lines_max = 12;
+constexpr std::int64_t little_space = 16 * MiB;
 
 std::unexpected<Failure> failure(Kind kind, std::string text) {
   return std::unexpected(Failure{kind, std::move(text)});
@@ -60,13 +62,20 @@ bool has_spoken(const std::string& ready_path) {
 struct Launched {
   Outcome<ProcessId> process;
   bool data_lost = false;
+  std::int64_t log_from = 0;
 };
 
-Launched launch_on(const Disk& disk, Record record, const MachineOptions& options) {
+Launched launch_on(const Disk& disk, Record record, bool unusable, const MachineOptions& options) {
   const auto& key = record.spec.key;
+  if (unusable) {
+    if (auto aside = disk.put_data_aside(key); !aside) return {std::unexpected(aside.error())};
+  }
   const auto fd = disk.prepare_start(record);
   if (!fd) return {std::unexpected(fd.error())};
-  const bool lost = !record.had_data.empty() && disk.identity_of_data(key).empty();
+  const bool lost = !record.had_data.empty() && disk.is_empty(key);
+  std::error_code error;
+  const auto log_size = std::filesystem::file_size(disk.log(key), error);
+  const auto log_from = error ? 0 : static_cast<std::int64_t>(log_size);
   Spawn how;
   how.program = options.program;
   how.argv = {"weir", "broker", "--config", disk.properties(key), "--ready-fd", "3"};
@@ -80,7 +89,7 @@ Launched launch_on(const Disk& disk, Record record, const MachineOptions& option
   record.runs_number = record.number;
   // A process that is not written down is found by its arguments.
   if (auto saved = disk.save_run(record); !saved) WEIR_LOG(warn, "{}", saved.error().text);
-  return {*process, lost};
+  return {*process, lost, log_from};
 }
 
 }  // namespace
@@ -161,6 +170,7 @@ Task<Outcome<>> MachinePlace::open() {
   };
   watcher_ = std::make_unique<Watcher>(std::move(hooks));
   for (auto& found : opened->found) adopt(std::move(found.record), found.ready);
+  scope_.spawn(look_after_data());
   co_return Outcome<>();
 }
 
@@ -303,16 +313,21 @@ Task<void> MachinePlace::launch(Ref broker) {
   set_state(*broker, BrokerState::starting);
   while ((broker->clearing || broker->saving) && co_await changed(broker, forever)) {
   }
-  if (closing_ || ending_ || broker->gone) {
+  if (closing_ || ending_ || broker->gone || !co_await may_begin(broker)) {
     broker->launching = false;
+    wake(*broker);
     co_return;
   }
   const auto number = broker->record.number;
-  auto make = [this, record = broker->record] { return launch_on(disk_, record, options_); };
+  auto make = [this, record = broker->record, unusable = broker->unusable] {
+    return launch_on(disk_, record, unusable, options_);
+  };
   auto launched = co_await pool_.run(std::move(make));
   broker->launching = false;
   broker->launched = shard_.clock().mono();
   broker->status.data_lost = launched.data_lost;
+  broker->log_from = launched.log_from;
+  if (launched.process) broker->unusable = false;
   if (!launched.process) {
     ++broker->ends;
     broker->status.cause =
@@ -334,6 +349,68 @@ Task<void> MachinePlace::launch(Ref broker) {
   wake(*broker);
 }
 
+bool MachinePlace::all_wait(const Broker& broker) const {
+  return std::ranges::all_of(brokers_, [&](const auto& entry) {
+    return entry.first.cluster != broker.record.spec.key.cluster || entry.second->waiting;
+  });
+}
+
+Task<bool> MachinePlace::may_begin(Ref broker) {
+  const auto key = broker->record.spec.key;
+  const auto wanted = [&] { return broker->record.wanted && !broker->gone && !closing_ && !ending_; };
+  if (!options_.may_begin_empty || broker->empty) co_return wanted();
+  if (!broker->unusable) {
+    auto look = [this, key, had = broker->record.had_data] {
+      return std::pair(disk_.is_empty(key), !had.empty() && disk_.is_nameless(key));
+    };
+    const auto [empty, nameless] = co_await pool_.run(std::move(look));
+    if (!empty && !nameless) co_return wanted();
+    broker->unusable = nameless;
+  }
+  broker->waiting = true;
+  for (bool told = false; wanted(); told = true) {
+    auto question = EmptyStart{broker->record.spec, broker->unusable};
+    auto why =
+        all_wait(*broker) && !broker->unusable ? std::string() : co_await options_.may_begin_empty(std::move(question));
+    if (why.empty()) {
+      broker->empty = true;
+      break;
+    }
+    broker->status.cause = fmt::format("broker {} {}, and is not started without yet: {}", key.broker,
+                                       broker->unusable ? "cannot use its data" : "has lost its data", why);
+    if (!told) WEIR_LOG(warn, "{}", broker->status.cause);
+    wake(*broker);
+    co_await changed(broker, shard_.clock().mono() + options_.ask_interval);
+  }
+  broker->waiting = false;
+  co_return wanted();
+}
+
+Task<void> MachinePlace::look_after_data() {
+  while (!closing_) {
+    runtime::Waiter waiter(shard_);
+    looking_ = &waiter;
+    co_await waiter.wait(options_.look_interval);
+    looking_ = nullptr;
+    std::vector<std::pair<BrokerKey, ProcessId>> run;
+    for (const auto& [key, broker] : brokers_) {
+      const bool has = broker->status.state == BrokerState::running && !broker->record.had_data.empty();
+      if (has) run.emplace_back(key, broker->record.process);
+    }
+    if (closing_ || run.empty()) continue;
+    auto look = [this, run = std::move(run)] {
+      for (const auto& [key, process] : run) {
+        std::error_code error;
+        const bool there = std::filesystem::exists(disk_.data(key) + "/meta.properties", error);
+        if (there || error) continue;
+        WEIR_LOG(warn, "broker {} runs without its data, which was removed below it: it is killed", key.text());
+        signal_process(process, SIGKILL);
+      }
+    };
+    co_await pool_.run(std::move(look));
+  }
+}
+
 // Into the state of waiting; the next wait is longer.
 void MachinePlace::back_off(Broker& broker) {
   broker.status.again_at = shard_.clock().wall() + broker.backoff;
@@ -349,6 +426,7 @@ void MachinePlace::on_ended(ProcessId process, std::optional<int> status) {
   ++broker->ends;
   cancel_timer(*broker);
   const bool ordered = broker->status.state == BrokerState::stopping;
+  if (status && WIFEXITED(*status) && WEXITSTATUS(*status) == exit_data_unusable) broker->unusable = true;
   const auto how = fmt::format("(pid {}) {}", process.pid,
                                status ? how_it_ended(*status) : "ended, nobody saw how: another had started it");
   scope_.spawn(after_end(broker, ordered ? std::string() : how));
@@ -361,11 +439,15 @@ Task<void> MachinePlace::after_end(Ref broker, std::string how) {
   const auto again = now + broker->backoff;
   broker->clearing = true;
   if (!how.empty()) back_off(*broker);
-  auto clear = [this, key]() -> std::string {
+  auto clear = [this, key, from = broker->log_from]() -> std::string {
     if (options_.clear_up) options_.clear_up(disk_.data(key));
-    return tail_of(disk_.log(key), tail_lines_max);
+    auto words = last_words(disk_.log(key), from);
+    if (!words.empty()) words.insert(0, ": ");
+    const auto free = runtime::system_files().free_bytes(disk_.data(key));
+    if (free && *free < little_space) words += fmt::format("; its volume is full ({} bytes are free)", *free);
+    return words;
   };
-  auto tail = co_await pool_.run(std::move(clear));
+  auto words = co_await pool_.run(std::move(clear));
   broker->clearing = false;
   wake(*broker);
   if (how.empty()) {
@@ -373,9 +455,9 @@ Task<void> MachinePlace::after_end(Ref broker, std::string how) {
     tell(Type::stopped, *broker, "is stopped");
     co_return;
   }
-  broker->status.cause = fmt::format("broker {} {}; the end of its log:\n{}", key.broker, how, tail);
+  broker->status.cause = fmt::format("broker {} {}{}; its log: {}", key.broker, how, words, disk_.log(key));
   tell(Type::ended, *broker,
-       fmt::format("{}; it is started again in {:.1f} s; its log: {}", how,
+       fmt::format("{}{}; it is started again in {:.1f} s; its log: {}", how, words,
                    static_cast<double>(broker->backoff.count()) / 1000, disk_.log(key)));
   broker->backoff = std::min(broker->backoff * 2, options_.backoff_max);
   const bool waits = broker->status.state == BrokerState::backing_off && !broker->launching;
@@ -388,6 +470,7 @@ void MachinePlace::on_ready(ProcessId process) {
   if (it == brokers_.end() || closing_ || it->second->status.state != BrokerState::starting) return;
   const auto broker = it->second;
   cancel_timer(*broker);
+  broker->empty = false;
   set_state(*broker, BrokerState::running);
   tell(Type::serving, *broker, fmt::format("serves (pid {})", process.pid));
   scope_.spawn(note_data(broker));
@@ -508,8 +591,11 @@ Task<Outcome<>> MachinePlace::put(BrokerSpec spec) {
     co_return failure(Kind::busy, fmt::format("broker {} is being changed already", spec.key.text()));
   }
   const Turn turn(broker);
+  if (fresh) co_await end_stranger(spec.key);
   auto before = std::exchange(broker->record.spec, std::move(spec));
-  ++broker->record.number;
+  auto same = before;
+  same.files = broker->record.spec.files;
+  if (same != broker->record.spec) ++broker->record.number;
   auto saved = co_await save(broker, true);
   if (!saved && fresh) {
     broker->gone = true;
@@ -518,6 +604,18 @@ Task<Outcome<>> MachinePlace::put(BrokerSpec spec) {
     broker->record.spec = std::move(before);
   }
   co_return saved;
+}
+
+Task<void> MachinePlace::end_stranger(BrokerKey key) {
+  auto end = [this, key] {
+    constexpr milliseconds wait_max{5'000};
+    const auto stranger = find_by_arguments("--config", disk_.properties(key));
+    if (stranger.pid == 0) return;
+    WEIR_LOG(warn, "broker {} runs (pid {}), and there is no record of it: it is killed", key.text(), stranger.pid);
+    signal_process(stranger, SIGKILL);
+    wait_for_end(stranger, wait_max);
+  };
+  co_await pool_.run(std::move(end));
 }
 
 Task<Outcome<>> MachinePlace::start(BrokerKey key, milliseconds wait) {
@@ -661,6 +759,7 @@ Task<void> MachinePlace::close() {
     cancel_timer(*broker);
     wake(*broker);
   }
+  if (looking_ != nullptr) looking_->wake();
   watcher_.reset();
   co_await scope_.stop();
   runtime::Waiter waiter(shard_);

@@ -46,12 +46,16 @@ class MachinePlace final : public Machine {
     BrokerStatus status;
     nanoseconds launched{0};
     milliseconds backoff{0};
-    std::uint64_t ends = 0;  // how often it ended, in any way: a start that waits sees that its process is gone
-    bool changing = false;   // a put, stop, restart or remove is under way
-    bool saving = false;     // its record is being written
-    bool launching = false;  // its process is being made
-    bool clearing = false;   // it is cleared up behind it
-    bool gone = false;       // removed
+    std::uint64_t ends = 0;     // how often it ended, in any way: a start that waits sees that its process is gone
+    bool changing = false;      // a put, stop, restart or remove is under way
+    bool saving = false;        // its record is being written
+    bool launching = false;     // its process is being made
+    bool clearing = false;      // it is cleared up behind it
+    bool gone = false;          // removed
+    bool unusable = false;      // it ended because of what lies in its log directory
+    bool waiting = false;       // to begin without data
+    bool empty = false;         // it may begin without data: no more questions until it has served
+    std::int64_t log_from = 0;  // where the words of its process begin in its log
     runtime::Shard::TimerId timer = 0;  // starts it again, or kills what does not get ready
     std::vector<runtime::Waiter*> waiters;
   };
@@ -74,8 +78,17 @@ class MachinePlace final : public Machine {
   void adopt(Record record, bool ready);
   Task<void> recover(Ref broker);
   Task<void> launch(Ref broker);
+  // Whether its process may be made: at once where there is data, else when `may_begin_empty` has nothing against it.
+  // False: it is not wanted any more.
+  Task<bool> may_begin(Ref broker);
+  // All of its cluster here wait to begin without data: nobody is left who has any.
+  bool all_wait(const Broker& broker) const;
+  // Kills who runs and whose data was removed below it.
+  Task<void> look_after_data();
   // By itself when `how` says how it ended; else by order.
   Task<void> after_end(Ref broker, std::string how);
+  // Of a process that this place does not know of, in a directory that is being put: its record was lost.
+  Task<void> end_stranger(BrokerKey key);
   void back_off(Broker& broker);
   void on_ended(ProcessId process, std::optional<int> status);
   void on_ready(ProcessId process);
@@ -100,6 +113,7 @@ class MachinePlace final : public Machine {
   bool ending_ = false;  // all is being stopped: nothing is started again
   std::size_t calls_ = 0;
   runtime::Waiter* closer_ = nullptr;
+  runtime::Waiter* looking_ = nullptr;
 };
 
 }  // namespace weir::provision

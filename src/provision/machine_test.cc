@@ -57,7 +57,8 @@ echo "start $(sed -n 's/^mark=//p' "$3")" >> "$dir/starts"
 trap 'echo graceful >> "$dir/starts"; exit 0' TERM
 trap 'echo with-all >> "$dir/starts"; exit 0' USR1
 [ "$behave" = stubborn ] && trap '' TERM
-[ "$behave" = fails ] && { echo "the disk is on fire"; exit 3; }
+[ "$behave" = fails ] && { echo "weir broker: the disk is on fire"; exit 1; }
+[ -e "$dir/data/bad" ] && { echo "weir broker: that is no log"; exit 3; }
 echo "cluster.id=abc" > "$dir/data/meta.properties"
 [ "$behave" = silent ] || echo ready >&3
 exec 3>&-
@@ -224,8 +225,7 @@ TEST_F(OnMachine, WhatFailsAtStartIsNotReadyWithItsLogAndIsTriedAgain) {
     const auto started = co_await place.start(first, long_enough);
     EXPECT_FALSE(started);
     EXPECT_EQ(started.error().kind, Failure::Kind::not_ready);
-    EXPECT_THAT(started.error().text, HasSubstr("exit code 3"));
-    EXPECT_THAT(started.error().text, HasSubstr("the disk is on fire"));
+    EXPECT_THAT(started.error().text, HasSubstr("exit code 1: the disk is on fire"));
     co_await until(world, [](const BrokerStatus& s) { return s.restarts >= 2; });
     // A better file heals it without another order.
     EXPECT_TRUE(co_await place.put(spec_of(1, "serves")));
@@ -330,6 +330,128 @@ TEST_F(OnMachine, LostDataIsSeenAndTheBrokerComesBackWithout) {
     EXPECT_TRUE(after.data_lost);
     EXPECT_EQ(text_of(file_of(first, "broker.pem")), "secret");
   });
+}
+
+TEST_F(OnMachine, WhoRunsAndLosesItsDirectoryComesBackWithoutAnOrder) {
+  const auto quick = [](MachineOptions& options) { options.look_interval = milliseconds(5); };
+  const auto work = [this](World& world) -> Task<void> {
+    auto& place = *world.place;
+    co_await place.put(spec_of(1));
+    co_await place.start(first, long_enough);
+    const auto before = place.status(first)->pid;
+    for (int i = 0; i < 4000 && text_of(file_of(first, "spec.json")).find("\"abc\"") == std::string::npos; ++i) {
+      co_await runtime::sleep(world.shards[0], milliseconds(5));
+    }
+    std::filesystem::remove_all(folder_ / "place/demo-1234/broker-1");
+    const auto after = co_await until(
+        world, [&](const BrokerStatus& s) { return s.state == BrokerState::running && s.pid != before; });
+    EXPECT_TRUE(after.data_lost);
+  };
+  with_place(work, quick);
+}
+
+// One that counted as in sync must not lead with nothing: its peers would throw away what it lacks.
+TEST_F(OnMachine, WhoHasNoDataBeginsWhenItMay) {
+  std::vector<std::string> asked;
+  std::string why;
+  const auto ask = [&](MachineOptions& options) {
+    options.ask_interval = milliseconds(1);
+    options.look_interval = milliseconds(5);
+    options.may_begin_empty = [&](EmptyStart start) -> Task<std::string> {
+      asked.push_back(fmt::format("{} {}", start.spec.key.broker, start.unusable));
+      co_return why;
+    };
+  };
+  const auto work = [&](World& world) -> Task<void> {
+    auto& place = *world.place;
+    co_await place.put(spec_of(1));
+    co_await place.put(spec_of(2));
+    EXPECT_TRUE(co_await place.start(first, long_enough));
+    EXPECT_THAT(asked, ElementsAre("1 false")) << "its first start";
+    co_await place.kill(first);
+    co_await until(world, [](const BrokerStatus& s) { return s.state == BrokerState::running && s.restarts == 1; });
+    EXPECT_EQ(asked.size(), 1U) << "it has its data";
+
+    why = "t-0 still counts it in sync";
+    std::ofstream(file_of(first, "data/bad")) << "x";
+    co_await place.kill(first);
+    const auto waits = co_await until(world, [&](const BrokerStatus&) { return asked.size() > 3; });
+    EXPECT_EQ(waits.state, BrokerState::starting);
+    EXPECT_THAT(waits.cause, HasSubstr("broker 1 cannot use its data, and is not started without yet: t-0 still"));
+    EXPECT_EQ(asked.back(), "1 true");
+    EXPECT_TRUE(std::filesystem::exists(file_of(first, "data/bad"))) << "its data is left alone until then";
+    why.clear();
+    const auto after = co_await until(world, [](const BrokerStatus& s) { return s.state == BrokerState::running; });
+    EXPECT_TRUE(after.data_lost);
+    std::vector<std::string> aside;
+    for (const auto& entry : std::filesystem::directory_iterator(folder_ / "place/demo-1234/broker-1")) {
+      if (entry.path().filename().string().starts_with("data.unusable-")) aside.push_back(entry.path().string());
+    }
+    EXPECT_EQ(aside.size(), 1U);
+    EXPECT_TRUE(std::filesystem::exists(aside.at(0) + "/bad"));
+
+    // An order to stop is heard while it waits.
+    why = "never";
+    std::filesystem::remove_all(folder_ / "place/demo-1234/broker-1");
+    const auto count = asked.size();
+    co_await until(world, [&](const BrokerStatus&) { return asked.size() > count; });
+    EXPECT_TRUE(co_await place.stop(first, {}));
+    EXPECT_EQ(place.status(first)->state, BrokerState::stopped);
+  };
+  with_place(work, ask);
+}
+
+TEST_F(OnMachine, WhenAllHaveLostAllThereIsNobodyToWaitFor) {
+  const auto never = [](MachineOptions& options) {
+    options.ask_interval = milliseconds(1);
+    options.may_begin_empty = [](EmptyStart) -> Task<std::string> { co_return "others have it"; };
+  };
+  const auto work = [](World& world) -> Task<void> {
+    auto& place = *world.place;
+    co_await place.put(spec_of(1));
+    co_await place.put(spec_of(2));
+    EXPECT_FALSE(co_await place.start(first, milliseconds(20)));
+    EXPECT_TRUE(co_await place.start({"demo-1234", 2}, long_enough)) << "both wait: one of them must begin";
+    EXPECT_TRUE(co_await place.stop(first, {}));
+  };
+  with_place(work, never);
+}
+
+TEST_F(OnMachine, AFileIsInForceWithoutARestart) {
+  const auto work = [this](World& world) -> Task<void> {
+    auto& place = *world.place;
+    co_await place.put(spec_of(1));
+    co_await place.start(first, long_enough);
+    auto renewed = spec_of(1);
+    renewed.files["broker.pem"] = "another";
+    EXPECT_TRUE(co_await place.put(renewed));
+    EXPECT_EQ(text_of(file_of(first, "broker.pem")), "another");
+    EXPECT_FALSE(place.status(first)->stale);
+    renewed.properties["mark"] = "two";
+    EXPECT_TRUE(co_await place.put(renewed));
+    EXPECT_TRUE(place.status(first)->stale);
+  };
+  with_place(work);
+}
+
+// The record lay in the directory that was removed, and the control plane was started anew.
+TEST_F(OnMachine, AProcessWithoutARecordMakesRoomForTheBrokerThatIsPut) {
+  std::int32_t before = 0;
+  const auto begin = [&](World& world) -> Task<void> {
+    co_await world.place->put(spec_of(1));
+    co_await world.place->start(first, long_enough);
+    before = world.place->status(first)->pid;
+  };
+  with_place(begin);
+  std::filesystem::remove_all(folder_ / "place/demo-1234/broker-1");
+  const auto process = identify(before);
+  const auto again = [&](World& world) -> Task<void> {
+    EXPECT_TRUE(world.place->brokers().empty());
+    EXPECT_TRUE(co_await world.place->put(spec_of(1)));
+    EXPECT_FALSE(alive(process));
+    EXPECT_TRUE(co_await world.place->start(first, long_enough));
+  };
+  with_place(again);
 }
 
 TEST_F(OnMachine, RemovedWithoutItsDataIsPutAside) {

@@ -66,7 +66,7 @@ struct BrokerSpec {
   // by the place, and refused here. "@DIR@" in a value becomes the broker's directory, for files below.
   std::map<std::string, std::string> properties;
   // Further files in its directory, such as certificates, by name ([a-z0-9._-]+); with mode 0600. A file that a later
-  // put leaves out stays.
+  // put leaves out stays. A broker that runs looks at them itself: a put that changes nothing else is in force at once.
   std::map<std::string, std::string> files;
   friend bool operator==(const BrokerSpec&, const BrokerSpec&) = default;
 };
@@ -86,9 +86,9 @@ struct BrokerStatus {
   milliseconds since{0};       // wall clock: when it came into this state
   milliseconds again_at{0};    // wall clock: backing_off
   std::uint32_t restarts = 0;  // by itself, since it was last started by order
-  std::string cause;           // why it last ended by itself, or does not start: a sentence with the log's end
+  std::string cause;           // why it last ended by itself, or does not start: a sentence with its own last words
   bool stale = false;          // it runs with an older spec than the one that was put: a restart brings the new
-  bool data_lost = false;      // it had data, and its directory was found empty at the last start
+  bool data_lost = false;      // it had data, and began without any at the last start: it was gone, or of no use
 };
 
 struct BrokerEvent {

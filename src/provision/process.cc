@@ -164,19 +164,21 @@ ProcessId find_by_arguments(const std::string& first, const std::string& second)
   return {};
 }
 
-std::string tail_of(const std::string& path, std::size_t lines_max) {
+std::string last_words(const std::string& path, std::int64_t from) {
+  constexpr std::streamoff bytes_max = 64 * 1024;
+  constexpr std::size_t words_max = 1000;
   std::ifstream file(path, std::ios::binary);
-  constexpr std::streamoff bytes_max = 8192;
   file.seekg(0, std::ios::end);
   const auto size = static_cast<std::streamoff>(file.tellg());
-  file.seekg(std::max<std::streamoff>(0, size - bytes_max));
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(file, line);) lines.push_back(line);
-  std::string out;
-  for (std::size_t i = lines.size() > lines_max ? lines.size() - lines_max : 0; i < lines.size(); ++i) {
-    out += "  " + lines[i] + "\n";
+  file.seekg(std::clamp<std::streamoff>(from, std::max<std::streamoff>(0, size - bytes_max),
+                                        std::max<std::streamoff>(0, size)));
+  std::string words;
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with("weir ")) continue;
+    const auto colon = line.find(": ");
+    if (colon != std::string::npos && colon < 30) words = line.substr(colon + 2, words_max);
   }
-  return out;
+  return words;
 }
 
 }  // namespace weir::provision

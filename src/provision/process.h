@@ -47,7 +47,8 @@ std::expected<ProcessId, std::string> spawn(const Spawn& how);
 // The process, if any, among whose arguments `first` is followed by `second`.
 ProcessId find_by_arguments(const std::string& first, const std::string& second);
 
-// The last lines of a log, for an error text: at most `lines_max`, each indented by two blanks. Blocks.
-std::string tail_of(const std::string& path, std::size_t lines_max);
+// What a process of weir said last of why it ends: the text behind "weir broker: " (or "weir zookeeper: ", ...) of the
+// last such line in its log, from byte `from` on; empty: nothing. Blocks.
+std::string last_words(const std::string& path, std::int64_t from);
 
 }  // namespace weir::provision
