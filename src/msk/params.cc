@@ -272,6 +272,7 @@ std::optional<std::string> from_base64(std::string_view text) {
       out += static_cast<char>(group >> bits & 0xffU);
     }
   }
+  if ((group & ((1U << bits) - 1U)) != 0) return std::nullopt;  // bits that no encoder writes
   return out;
 }
 

@@ -78,7 +78,7 @@ TEST_F(MskTest, EveryBoundOfACreationIsChecked) {
       {[](json::object& b) { b["clusterName"] = 5; }, "clusterName", "string"},
       {[](json::object& b) { b["kafkaVersion"] = "2.1.0"; }, "kafkaVersion",
        "Unsupported KafkaVersion [2.1.0]. Valid values: [1.1.1, 2.2.1,"},
-      {[](json::object& b) { b["numberOfBrokerNodes"] = 30; }, "numberOfBrokerNodes", "from 1 to 15"},
+      {[](json::object& b) { b["numberOfBrokerNodes"] = 33; }, "numberOfBrokerNodes", "from 1 to 30"},
       {[](json::object& b) { b["numberOfBrokerNodes"] = 4; }, "numberOfBrokerNodes", "multiple"},
       {[](json::object& b) { b["numberOfBrokerNodes"] = 2.5; }, "numberOfBrokerNodes", "whole number"},
       {[&](json::object& b) { group(b)["clientSubnets"] = json::array{"a"}; }, "clientSubnets", "two or three"},
@@ -184,7 +184,7 @@ TEST_F(MskTest, ConfigurationsHaveRevisionsAndStayWhileTheyAreUsed) {
   EXPECT_EQ(on("DeleteCluster", cluster).status, 200);
   for (int i = 0; i < 100 && on("DescribeCluster", cluster).status != 404; ++i) world.run_for(milliseconds(50));
   EXPECT_EQ(text(call("DeleteConfiguration", {}, {{"arn", arn}}).body, "state"), "DELETING");
-  EXPECT_EQ(call("DescribeConfiguration", {}, {{"arn", arn}}).status, 404);
+  EXPECT_EQ(call("DescribeConfiguration", {}, {{"arn", arn}}).status, 400);
 }
 
 TEST_F(MskTest, TagsPolicyAndVpcConnectionsAreKept) {
