@@ -32,21 +32,28 @@ runtime::Task<Result<>> stores_open(Node& node, const config::Properties& wanted
   co_return checked;
 }
 
-// On the control shard, when nobody else changes the same config: an edit is a read and then a write.
+constexpr int conflicts_max = 50;
+
+// On the control shard, when nobody else here changes the same config: an edit is a read and then a write over what
+// was read. Another broker may be faster: then the edit is made of what that one wrote.
 runtime::Task<Result<cluster::ConfigMap>> edit_in_turn(Node& node, cluster::ConfigKey key, const ConfigEdit& edit,
                                                        bool validate_only) {
-  auto current = co_await node.admin->get_config(key);
-  if (!current) co_return std::unexpected(current.error());
-  auto wanted = edit(config::Properties(current->begin(), current->end()));
-  if (!wanted) co_return std::unexpected(wanted.error());
-  if (key == cluster::ConfigKey{cluster::ConfigType::broker, std::to_string(node.id.value)}) {
-    if (auto fine = co_await stores_open(node, *wanted); !fine) co_return std::unexpected(fine.error());
+  for (int conflicts = 0;; ++conflicts) {
+    auto current = co_await node.admin->get_config(key);
+    if (!current) co_return std::unexpected(current.error());
+    auto wanted = edit(config::Properties(current->values.begin(), current->values.end()));
+    if (!wanted) co_return std::unexpected(wanted.error());
+    if (key == cluster::ConfigKey{cluster::ConfigType::broker, std::to_string(node.id.value)}) {
+      if (auto fine = co_await stores_open(node, *wanted); !fine) co_return std::unexpected(fine.error());
+    }
+    cluster::ConfigMap next(wanted->begin(), wanted->end());
+    if (validate_only) co_return next;
+    auto done = co_await node.admin->replace_config(key, next, current->version);
+    if (done) co_return next;
+    if (done.error().code != ErrorCode::INVALID_UPDATE_VERSION || conflicts == conflicts_max) {
+      co_return std::unexpected(done.error());
+    }
   }
-  cluster::ConfigMap next(wanted->begin(), wanted->end());
-  if (!validate_only) {
-    if (auto done = co_await node.admin->set_config(key, next); !done) co_return std::unexpected(done.error());
-  }
-  co_return next;
 }
 
 runtime::Task<Result<cluster::ConfigMap>> edit_here(Node& node, cluster::ConfigKey key, const ConfigEdit& edit,

@@ -233,7 +233,7 @@ Task<Result<>> Admin::create_topic(NewTopic topic, CreateOptions options, cluste
 
   // The config first: the controller may see the topic the moment its node is there.
   cluster::ConfigKey key{cluster::ConfigType::topic, topic.name};
-  auto written = co_await write_config(std::move(key), topic.configs);
+  auto written = co_await write_config(std::move(key), topic.configs, zkclient::any_version);
   if (!written) co_return written;
   layout::TopicAssignment content;
   if (options.topic_ids) content.id = random_.uuid();
@@ -344,20 +344,39 @@ Task<Result<>> Admin::grow(NewPartitions topic, bool validate_only, cluster::Ima
 
 // --- configs --------------------------------------------------------------------------------------------------------
 
-Task<Result<>> Admin::write_config(cluster::ConfigKey key, cluster::ConfigMap config) {
+namespace {
+
+Result<> config_error(const zkclient::ZkError& error) {
+  if (error.code == ZkCode::bad_version || error.code == ZkCode::node_exists || error.code == ZkCode::no_node) {
+    return fail(ErrorCode::INVALID_UPDATE_VERSION, fmt::format("{} was written by another", error.path));
+  }
+  return std::unexpected(to_error(error));
+}
+
+}  // namespace
+
+Task<Result<>> Admin::write_config(cluster::ConfigKey key, cluster::ConfigMap config, std::int32_t version) {
   const auto path = layout::path_of_config(config_type_name(key.type), config_entity(key));
   const auto data = layout::encode_config(config);
   for (;;) {
-    auto stat = co_await zk_.set(path, data, zkclient::any_version);
-    if (stat) co_return Result<>();
-    if (stat.error().code != ZkCode::no_node) co_return std::unexpected(to_error(stat.error()));
+    if (version != Config::absent) {
+      auto stat = co_await zk_.set(path, data, version);
+      if (stat) co_return Result<>();
+      const bool any = version == zkclient::any_version && stat.error().code == ZkCode::no_node;
+      if (!any) co_return config_error(stat.error());
+    }
     auto made = co_await zkclient::create_with_parents(zk_, path, data);
     if (made) co_return Result<>();
-    if (made.error().code != ZkCode::node_exists) co_return std::unexpected(to_error(made.error()));
+    const bool any = version == zkclient::any_version && made.error().code == ZkCode::node_exists;
+    if (!any) co_return config_error(made.error());
   }
 }
 
 Task<Result<>> Admin::set_config(cluster::ConfigKey key, cluster::ConfigMap config) {
+  return replace_config(std::move(key), std::move(config), zkclient::any_version);
+}
+
+Task<Result<>> Admin::replace_config(cluster::ConfigKey key, cluster::ConfigMap config, std::int32_t version) {
   using cluster::ConfigType;
   const auto path = layout::path_of_config(config_type_name(key.type), config_entity(key));
   if (key.type == ConfigType::topic) {
@@ -372,14 +391,14 @@ Task<Result<>> Admin::set_config(cluster::ConfigKey key, cluster::ConfigMap conf
   bool write = true;
   if (config.empty() && key.type != ConfigType::topic && key.type != ConfigType::broker) {
     // The node of a user may carry those of its clients: then it stays, empty.
-    auto removed = co_await zk_.remove(path, zkclient::any_version);
+    if (version == Config::absent) co_return Result<>();
+    auto removed = co_await zk_.remove(path, version);
     write = !removed && removed.error().code == ZkCode::not_empty;
-    if (!removed && !write && removed.error().code != ZkCode::no_node) {
-      co_return std::unexpected(to_error(removed.error()));
-    }
+    const bool gone = !removed && removed.error().code == ZkCode::no_node && version == zkclient::any_version;
+    if (!removed && !write && !gone) co_return config_error(removed.error());
   }
   if (write) {
-    auto written = co_await write_config(key, std::move(config));
+    auto written = co_await write_config(key, std::move(config), version);
     if (!written) co_return written;
   }
   auto note = layout::encode(layout::ConfigChange{std::string(config_type_name(key.type)), config_entity(key)});
@@ -389,12 +408,14 @@ Task<Result<>> Admin::set_config(cluster::ConfigKey key, cluster::ConfigMap conf
   co_return Result<>();
 }
 
-Task<Result<cluster::ConfigMap>> Admin::get_config(cluster::ConfigKey key) {
+Task<Result<Admin::Config>> Admin::get_config(cluster::ConfigKey key) {
   const auto path = layout::path_of_config(config_type_name(key.type), config_entity(key));
   auto there = co_await zk_.get(path, Watch{});
-  if (!there && there.error().code == ZkCode::no_node) co_return cluster::ConfigMap{};
+  if (!there && there.error().code == ZkCode::no_node) co_return Config{};
   if (!there) co_return std::unexpected(to_error(there.error()));
-  co_return layout::decode_config(path, there->data);
+  auto values = layout::decode_config(path, there->data);
+  if (!values) co_return std::unexpected(values.error());
+  co_return Config{std::move(*values), there->stat.version};
 }
 
 }  // namespace weir::controller

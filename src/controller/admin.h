@@ -80,13 +80,20 @@ class Admin {
   // Replaces the config of an entity (/config/TYPE/NAME) and tells all brokers (/config/changes). A topic must
   // exist. An empty map removes the node of a client, user or ip. `name` is sanitized already; "" is <default>.
   Task<Result<>> set_config(cluster::ConfigKey key, cluster::ConfigMap config);
+  // The same over what was read: INVALID_UPDATE_VERSION when another wrote it meanwhile; nothing is written then.
+  Task<Result<>> replace_config(cluster::ConfigKey key, cluster::ConfigMap config, std::int32_t version);
   // As it is in ZooKeeper now; empty when there is none.
-  Task<Result<cluster::ConfigMap>> get_config(cluster::ConfigKey key);
+  struct Config {
+    cluster::ConfigMap values;
+    std::int32_t version = absent;
+    static constexpr std::int32_t absent = -2;  // there is no node
+  };
+  Task<Result<Config>> get_config(cluster::ConfigKey key);
 
  private:
   Task<Result<>> create_topic(NewTopic topic, CreateOptions options, cluster::ImagePtr image, CreatedTopic& out);
   Task<Result<>> check_name_free(std::string name);
-  Task<Result<>> write_config(cluster::ConfigKey key, cluster::ConfigMap config);
+  Task<Result<>> write_config(cluster::ConfigKey key, cluster::ConfigMap config, std::int32_t version);
   Task<Result<>> grow(NewPartitions topic, bool validate_only, cluster::ImagePtr image);
 
   runtime::Shard& shard_;
