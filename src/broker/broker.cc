@@ -673,7 +673,8 @@ Task<Result<>> Broker::Impl::start() {
   node.controller_channel = controller_channel.get();
   // Our own old session may last its whole timeout once more (a service that was restarted too), and a little more.
   const auto session_wait = 2 * milliseconds(live->config.zookeeper_session_timeout_ms) + session_slack;
-  controller = std::make_unique<controller::Controller>(control, *zk, *link, controller_options(session_wait));
+  controller =
+      std::make_unique<controller::Controller>(control, *zk, *link, *env.random, controller_options(session_wait));
   node.controller = controller.get();
 
   if (auto done = co_await listen(); !done) co_return done;

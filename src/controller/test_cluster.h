@@ -153,7 +153,7 @@ struct Officer {
     zk = zkclient::make_patient(*faulty);
     options.broker = BrokerId{id};
     options.order_retry = 1ms;
-    controller = std::make_unique<Controller>(shard, *zk, link, std::move(options));
+    controller = std::make_unique<Controller>(shard, *zk, link, runtime::system_random(), std::move(options));
   }
   void die(Dies how) {
     dead = true;
@@ -198,6 +198,14 @@ struct World {
   Task<void> register_again(BrokerId id) {
     co_await sessions[id]->close();
     co_await enroll(id, brokers[id].life);
+  }
+  // Bounded, so that a broken controller fails a test and does not hold it up.
+  Task<bool> comes_true(std::function<Task<bool>()> what) {
+    for (int i = 0; i < 20'000; ++i) {
+      if (co_await what()) co_return true;
+      co_await runtime::sleep(shard, 100us);
+    }
+    co_return false;
   }
   Task<void> enroll(BrokerId id, std::optional<BrokerEpoch> life) {
     auto session = tree->connect();

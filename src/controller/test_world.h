@@ -64,7 +64,7 @@ class FakeBrokers : public BrokerLink {
 // One broker's view: a session, its registration, its controller.
 struct Node {
   Node(runtime::Shard& s, std::shared_ptr<zkclient::MemoryTree> t, BrokerLink& link, BrokerId broker,
-       zkclient::FaultRule rule = nullptr)
+       zkclient::FaultRule rule = nullptr, runtime::Random& random = runtime::system_random())
       : shard(s), tree(std::move(t)), id(broker), raw(tree->connect()) {
     if (rule) faulty = zkclient::make_faulty(*raw, std::move(rule));
     zk = zkclient::make_patient(faulty ? *faulty : *raw);
@@ -72,7 +72,7 @@ struct Node {
     options.broker = broker;
     options.order_retry = 1ms;
     options.register_again = [this]() -> Task<void> { return enroll(); };
-    controller = std::make_unique<Controller>(shard, *zk, link, std::move(options));
+    controller = std::make_unique<Controller>(shard, *zk, link, random, std::move(options));
     admin = std::make_unique<Admin>(shard, *zk, runtime::system_random());
   }
   layout::BrokerRegistration registration() const {

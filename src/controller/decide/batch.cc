@@ -19,9 +19,8 @@ std::optional<Item> told_item(const State& state, const PartitionRef& at) {
   if (partition == nullptr || !partition->has_state()) return std::nullopt;
   Item item{at, *partition, false};
   item.state.offline = state.image->offline_replicas(*partition);
-  if (state.image->deleting(at.topic)) {
-    item.state.leader = BrokerId{leader_during_delete};
-  }
+  if (state.doubts.contains(at)) item.state.leader = no_broker;
+  if (state.image->deleting(at.topic)) item.state.leader = BrokerId{leader_during_delete};
   return item;
 }
 
@@ -62,6 +61,7 @@ std::map<BrokerId, Orders> Batch::build(const State& state, const std::string& l
     for (const auto& [at, is_new] : partitions) {
       const auto* partition = state.image->partition(at.topic, at.partition);
       if (partition == nullptr || !partition->has_state() || removing(state, at, id)) continue;
+      if (state.doubts.contains(at)) continue;  // its leader of before must not lead again yet
       order.partitions.push_back({at, *partition, is_new});
       name_topic(order.topic_ids, state, at.topic);
       leaders.insert(partition->leader);

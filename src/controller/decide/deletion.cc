@@ -15,6 +15,7 @@ void forget_topic(State& state, const std::string& topic) {
   auto to = from;
   while (to != state.reassigning.end() && to->topic == topic) ++to;
   state.reassigning.erase(from, to);
+  std::erase_if(state.doubts, [&](const auto& doubt) { return doubt.first.topic == topic; });
 }
 
 std::vector<std::string> next_deletions(State& state, Batch& batch) {

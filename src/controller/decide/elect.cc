@@ -31,8 +31,18 @@ std::optional<BrokerId> first_that(const std::vector<BrokerId>& from, Fits fits)
   return found == from.end() ? std::nullopt : std::optional(*found);
 }
 
-std::optional<cluster::Partition> elect_offline(const State& state, cluster::Partition p, bool unclean) {
+std::optional<cluster::Partition> elect_offline(const State& state, cluster::Partition p, bool unclean,
+                                                const Doubt* doubt) {
   const auto up = [&](BrokerId id) { return online(state, p, id); };
+  if (doubt != nullptr) {
+    const auto lived_on = [&](BrokerId id) { return up(id) && contains(p.isr, id) && !doubt->reborn.contains(id); };
+    if (const auto leader = first_that(p.replicas, lived_on)) {
+      auto isr = filtered(p.isr, lived_on);
+      return next(state, std::move(p), *leader, std::move(isr));
+    }
+    const bool away = !std::all_of(p.isr.begin(), p.isr.end(), up);
+    if (away && !doubt->over) return std::nullopt;
+  }
   if (const auto leader = first_that(p.replicas, [&](BrokerId id) { return up(id) && contains(p.isr, id); })) {
     auto isr = filtered(p.isr, up);
     return next(state, std::move(p), *leader, std::move(isr));
@@ -74,9 +84,11 @@ std::optional<cluster::Partition> first_state(const State& state, cluster::Parti
   return partition;
 }
 
-std::optional<cluster::Partition> elect(const State& state, cluster::Partition partition, Election how, bool unclean) {
+std::optional<cluster::Partition> elect(const State& state, cluster::Partition partition, Election how, bool unclean,
+                                        const Doubt* doubt) {
+  if (doubt != nullptr && how != Election::offline) return std::nullopt;
   switch (how) {
-    case Election::offline: return elect_offline(state, std::move(partition), unclean);
+    case Election::offline: return elect_offline(state, std::move(partition), unclean, doubt);
     case Election::preferred: return elect_preferred(state, std::move(partition));
     case Election::controlled_shutdown: return elect_for_shutdown(state, std::move(partition));
   }

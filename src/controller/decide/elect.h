@@ -21,8 +21,10 @@ enum class Election : std::uint8_t {
 std::optional<cluster::Partition> first_state(const State& state, cluster::Partition partition);
 
 // Nothing when nobody may lead. `unclean`: an offline partition may go to a replica outside the ISR; it then starts
-// with that one alone and in recovery (KIP-704).
-std::optional<cluster::Partition> elect(const State& state, cluster::Partition partition, Election how, bool unclean);
+// with that one alone and in recovery (KIP-704). `doubt` (may be null): of this partition; who did not start anew goes
+// before who did, and until it is over nobody leads as long as a member of the ISR is away.
+std::optional<cluster::Partition> elect(const State& state, cluster::Partition partition, Election how, bool unclean,
+                                        const Doubt* doubt = nullptr);
 
 // Those of `gone` leave the ISR (unless none would be left: each of them has all that was committed, and the first to
 // come back may lead), and lead no more. Nothing when that changes nothing.

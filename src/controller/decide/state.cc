@@ -24,8 +24,8 @@ std::vector<PartitionRef> collect(const State& state, Keep keep) {
 }  // namespace
 
 bool online(const State& state, const cluster::Partition& partition, BrokerId replica, bool or_shutting_down) {
-  return state.image->alive(replica) && (or_shutting_down || !state.shutting_down.contains(replica)) &&
-         !contains(partition.offline, replica);
+  return state.image->alive(replica) && !state.vanished.contains(replica) &&
+         (or_shutting_down || !state.shutting_down.contains(replica)) && !contains(partition.offline, replica);
 }
 
 std::vector<BrokerId> online_replicas(const State& state, const cluster::Partition& partition, bool or_shutting_down) {
@@ -41,10 +41,19 @@ std::vector<PartitionRef> all_partitions(const State& state) {
 }
 
 std::vector<PartitionRef> without_leader(const State& state) {
-  return collect(state, [&](const cluster::Topic& topic, const cluster::Partition& partition) {
+  auto out = collect(state, [&](const cluster::Topic& topic, const cluster::Partition& partition) {
     return !state.image->deleting(topic.name) &&
            (!partition.has_state() || !online(state, partition, partition.leader, true));
   });
+  if (state.doubts.empty()) return out;
+  for (const auto& [at, doubt] : state.doubts) {
+    if (state.image->partition(at.topic, at.partition) != nullptr && !state.image->deleting(at.topic)) {
+      out.push_back(at);
+    }
+  }
+  std::sort(out.begin(), out.end());
+  out.erase(std::unique(out.begin(), out.end()), out.end());
+  return out;
 }
 
 std::vector<PartitionRef> on_broker(const State& state, BrokerId broker) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/id.h"
+#include "base/units.h"
 #include "cluster/image.h"
 #include "controller/orders.h"
 
@@ -20,12 +21,24 @@ struct Deletion {
   std::map<std::pair<PartitionId, BrokerId>, ReplicaDeletion> replicas;
 };
 
+// Members of an ISR that started anew since it was written may lack what they had not flushed. Where they are all that
+// is there of it and another member is away, that one is waited for a while: it may have lived on, with everything, and
+// only have lost its session.
+struct Doubt {
+  std::int64_t written = 0;  // zxid of the state
+  std::set<BrokerId> reborn;
+  nanoseconds until{0};  // of the monotonic clock
+  bool over = false;     // waited long enough
+};
+
 struct State {
   BrokerId self = no_broker;
   ControllerEpoch epoch{-1};
   std::int32_t epoch_version = -1;  // of /controller_epoch: the fence
   cluster::ImagePtr image = cluster::empty_image();
-  std::map<BrokerId, BrokerEpoch> lives;      // of each broker in the image: the first epoch it had since it started
+  std::map<BrokerId, BrokerEpoch> lives;      // the first epoch each had since it last started; also of those who went
+  std::set<BrokerId> vanished;                // in the image, but not in that life any more: the event is on its way
+  std::map<PartitionRef, Doubt> doubts;       // these have no leader as long as that lasts, whatever is written
   bool leader_recovery = true;                // KIP-704
   std::set<BrokerId> shutting_down;           // alive, but leaders leave it
   std::set<PartitionRef> reassigning;         // under way: with adding or removing replicas, or about to be settled
@@ -38,7 +51,7 @@ std::vector<BrokerId> online_replicas(const State& state, const cluster::Partiti
                                       bool or_shutting_down = false);
 
 std::vector<PartitionRef> all_partitions(const State& state);
-// Without a state, or with a leader that is not online; not of topics being deleted.
+// Without a state, with a leader that is not online, or in doubt; not of topics being deleted.
 std::vector<PartitionRef> without_leader(const State& state);
 // Those with a replica on `broker`.
 std::vector<PartitionRef> on_broker(const State& state, BrokerId broker);

@@ -128,7 +128,7 @@ Task<ZkResult<>> Controller::Impl::alter(Event::Ask& ask) {
     const auto& now = of_now(i);
     for (const auto& member : in_a_life(ask.broker, ask.proposals[i])) {
       const auto life = lives->find(member.id);
-      if (life != lives->end() && life->second == member.epoch) continue;
+      if (life != lives->end() && life->second && life->second->epoch == member.epoch) continue;
       WEIR_LOG_LIMITED(info, std::chrono::seconds(5),
                        "broker {} is no member of the ISR proposed for {}-{}: it is in another life, or gone",
                        member.id.value, answer.at.topic, answer.at.partition.value);
@@ -164,6 +164,7 @@ Task<ZkResult<>> Controller::Impl::alter(Event::Ask& ask) {
   co_await zkclient::pipeline(shard, to_write.size(), writes_in_flight_max, one);
   if (!result) co_return result;
   put(written);
+  for (const auto& [p, partition] : written) state.doubts.erase(p);  // it has a leader that was asked to lead
   if (!stale.empty()) {
     auto states = co_await store.states(std::move(stale));
     if (!states) co_return std::unexpected(states.error());

@@ -52,7 +52,19 @@ Task<ZkResult<>> Controller::Impl::brokers_changed() {
       changed = true;
     }
   }
-  state.lives = std::move(lives);
+  std::set<BrokerId> reborn;  // here before, in an earlier life
+  for (const auto id : came) {
+    const auto before = state.lives.find(id);
+    if (before != state.lives.end() && before->second != lives[id]) reborn.insert(id);
+  }
+  // Who comes for the first time in this office: looked at where somebody waits for it.
+  for (auto& [at, doubt] : state.doubts) {
+    for (const auto id : came) {
+      if (!state.lives.contains(id) && lives[id].value > doubt.written) doubt.reborn.insert(id);
+    }
+  }
+  for (const auto& [id, life] : lives) state.lives[id] = life;
+  state.vanished.clear();
   if (gone.empty() && came.empty() && !changed) co_return ZkResult<>();
 
   Batch batch;
@@ -78,7 +90,7 @@ Task<ZkResult<>> Controller::Impl::brokers_changed() {
   state.image = with.build();
   know_brokers();
   if (!came.empty()) {
-    auto led_now = co_await brokers_came(came, batch);
+    auto led_now = co_await brokers_came(came, reborn, batch);
     if (!led_now) done = led_now;
   }
   send(batch);
@@ -92,10 +104,7 @@ Task<ZkResult<>> Controller::Impl::brokers_gone(std::vector<BrokerId> ids, Batch
     state.shutting_down.erase(id);
     decide::broker_gone(state, id);
   }
-  auto led_now = co_await give_leaders(decide::without_leader(state), batch);
-  if (!led_now && fatal(led_now.error())) co_return led_now;
-  auto shrunk = co_await shrink(all_lost(), batch);
-  co_return shrunk ? led_now : shrunk;
+  co_return co_await make_up_for_losses(batch);
 }
 
 std::map<PartitionRef, cluster::Partition> Controller::Impl::tell_all(BrokerId id, Batch& batch) {
@@ -114,14 +123,39 @@ std::map<PartitionRef, cluster::Partition> Controller::Impl::tell_all(BrokerId i
   return changed;
 }
 
-Task<ZkResult<>> Controller::Impl::brokers_came(std::vector<BrokerId> ids, Batch& batch) {
+Task<ZkResult<>> Controller::Impl::brokers_came(std::vector<BrokerId> ids, const std::set<BrokerId>& reborn,
+                                                Batch& batch) {
   for (const auto id : ids) {
     WEIR_LOG(info, "broker {} is there", id.value);
     decide::broker_back(state, id);
+    if (!reborn.contains(id)) continue;
+    // Still in an ISR: with all others of it, it was the last, or went at the same time.
+    for (const auto& p : decide::on_broker(state, id)) {
+      const auto& partition = *state.image->partition(p.topic, p.partition);
+      if (partition.has_state() && contains(partition.isr, id)) doubt(p, id, 0);
+    }
+  }
+  for (const auto id : ids) {
     put(tell_all(id, batch));
   }
   unsettled.insert(state.reassigning.begin(), state.reassigning.end());  // one may have waited for its leader
   co_return co_await give_leaders(decide::without_leader(state), batch);
+}
+
+Task<ZkResult<>> Controller::Impl::waited_for_members() {
+  const auto now = shard.clock().mono();
+  std::vector<PartitionRef> over;
+  for (auto& [at, doubt] : state.doubts) {
+    if (doubt.over || doubt.until > now) continue;
+    doubt.over = true;
+    over.push_back(at);
+  }
+  doubted.wake();
+  WEIR_LOG(warn, "{} partitions waited long enough for members of their ISRs that are away", over.size());
+  Batch batch;
+  auto done = co_await give_leaders(std::move(over), batch);
+  send(batch);
+  co_return done;
 }
 
 Task<ZkResult<>> Controller::Impl::resend(BrokerId broker) {

@@ -34,10 +34,11 @@ std::optional<std::string> below(std::string_view path, std::string_view parent)
 
 }  // namespace
 
-Controller::Impl::Impl(runtime::Shard& s, zkclient::Zk& z, BrokerLink& l, ControllerOptions o)
+Controller::Impl::Impl(runtime::Shard& s, zkclient::Zk& z, BrokerLink& l, runtime::Random& r, ControllerOptions o)
     : shard(s),
       zk(z),
       link(l),
+      random(r),
       options(std::move(o)),
       store(s, z, state),
       senders(s, l, SenderOptions{options.order_retry, options.order_retry_max, options.order_partitions_max},
@@ -54,7 +55,8 @@ Controller::Impl::Impl(runtime::Shard& s, zkclient::Zk& z, BrokerLink& l, Contro
               }),
       scope(s),
       waiter(s),
-      tick(s) {
+      tick(s),
+      doubted(s) {
   state.self = options.broker;
   state.leader_recovery = options.leader_recovery;
 }
@@ -170,6 +172,7 @@ Task<ZkResult<>> Controller::Impl::process(Event& event) {
     case Kind::stopped:
     case Kind::resend:
     case Kind::settle:
+    case Kind::waited:
     case Kind::rebalance:
     case Kind::shutdown:
     case Kind::elect:
@@ -198,6 +201,7 @@ Task<ZkResult<>> Controller::Impl::process_in_office(Event& event) {
     case Kind::stopped: stopped(event.broker, std::move(event.answers)); co_return co_await carry_deletions_on();
     case Kind::resend: co_return co_await resend(event.broker);
     case Kind::settle: co_return co_await settle();
+    case Kind::waited: co_return co_await waited_for_members();
     case Kind::rebalance: co_return co_await rebalance();
     case Kind::shutdown: co_return co_await shut_down(*event.ask);
     case Kind::elect: co_return co_await elect_asked(*event.ask);
@@ -229,10 +233,31 @@ Task<void> Controller::Impl::rebalance_timer() {
   }
 }
 
+Task<void> Controller::Impl::doubt_timer() {
+  while (!stopping) {
+    std::optional<nanoseconds> next;
+    for (const auto& [at, doubt] : state.doubts) {
+      if (!doubt.over) next = std::min(next.value_or(doubt.until), doubt.until);
+    }
+    if (!next) {
+      co_await doubted.wait();
+      continue;
+    }
+    const auto now = shard.clock().mono();
+    if (now < *next) {
+      (void)co_await doubted.wait(*next - now);
+      continue;
+    }
+    push({Kind::waited});
+    co_await doubted.wait();  // until that is done
+  }
+}
+
 // --- the outside ------------------------------------------------------------------------------------------------
 
-Controller::Controller(runtime::Shard& shard, zkclient::Zk& zk, BrokerLink& link, ControllerOptions options)
-    : impl_(std::make_shared<Impl>(shard, zk, link, std::move(options))) {}
+Controller::Controller(runtime::Shard& shard, zkclient::Zk& zk, BrokerLink& link, runtime::Random& random,
+                       ControllerOptions options)
+    : impl_(std::make_shared<Impl>(shard, zk, link, random, std::move(options))) {}
 Controller::~Controller() = default;
 
 void Controller::start() {
@@ -242,6 +267,7 @@ void Controller::start() {
   impl_->push({Kind::look_for_controller});
   impl_->scope.spawn(impl_->run());
   impl_->scope.spawn(impl_->rebalance_timer());
+  impl_->scope.spawn(impl_->doubt_timer());
 }
 
 Task<void> Controller::stop() {
@@ -249,6 +275,7 @@ Task<void> Controller::stop() {
   impl.stopping = true;
   impl.waiter.wake();
   impl.tick.wake();
+  impl.doubted.wake();
   co_await impl.scope.stop();
   if (std::exchange(impl.told_link, false)) impl.link.know_brokers({});
   co_await impl.senders.stop();

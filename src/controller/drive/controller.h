@@ -46,6 +46,8 @@ struct ControllerOptions {
   bool alter_partition = true;                // leaders ask us (from 2.7 on); else they write their ISR themselves
   milliseconds rebalance_check{300'000};      // leader.imbalance.check.interval.seconds
   std::int32_t rebalance_percent = 10;        // leader.imbalance.per.broker.percentage
+  // How long a partition waits for the rest of its ISR where only members came that started anew (decide::Doubt).
+  milliseconds doubt_wait{2000};
   // Called before the election after each new session but the first: the broker registers itself again here.
   std::function<Task<void>()> register_again;
 };
@@ -128,8 +130,9 @@ struct ControllerStats {
 
 class Controller {
  public:
-  // All outlive it. `zk` should be a patient one.
-  Controller(runtime::Shard& shard, zkclient::Zk& zk, BrokerLink& link, ControllerOptions options);
+  // All outlive it. `zk` should be a patient one. `random`: for the ids of topics that have none.
+  Controller(runtime::Shard& shard, zkclient::Zk& zk, BrokerLink& link, runtime::Random& random,
+             ControllerOptions options);
   ~Controller();  // stop() first
 
   // The broker is registered by now. Returns at once; the election runs in the background.

@@ -47,6 +47,31 @@ TEST(Controller, TakesOfficeAsKafkaWritesIt) {
   });
 }
 
+// A topic that was made without an id gets one, from the chance that the broker has: a simulation goes the same way
+// twice.
+TEST(Controller, AnIdIsDrawnFromTheBrokersOwnChance) {
+  std::vector<Uuid> drawn;
+  for (const std::uint64_t seed : {7U, 7U, 8U}) {
+    story([&](runtime::Shard& shard) -> Task<void> {
+      auto tree = MemoryTree::make();
+      FakeBrokers brokers;
+      const auto random = runtime::seeded_random(seed);
+      Node node(shard, tree, brokers, b1, nullptr, *random);
+      co_await node.start();
+      (void)co_await node.raw->create("/brokers/topics/t", R"({"version":1,"partitions":{"0":[1]}})");
+      co_await node.controller->idle();
+      const auto topic = node.controller->image()->topic("t");
+      EXPECT_TRUE(topic != nullptr);
+      if (topic != nullptr) drawn.push_back(topic->id);
+      co_await node.stop();
+    });
+  }
+  ASSERT_EQ(drawn.size(), 3U);
+  EXPECT_FALSE(drawn[0].is_zero());
+  EXPECT_EQ(drawn[0], drawn[1]);
+  EXPECT_NE(drawn[0], drawn[2]);
+}
+
 TEST(Controller, AnotherWaitsAndFollowsInOffice) {
   story([](runtime::Shard& shard) -> Task<void> {
     auto tree = MemoryTree::make();
@@ -375,8 +400,8 @@ TEST(Controller, ControlledShutdownMovesLeadersFirst) {
   });
 }
 
-// A broker whose start fails before its controller begins answers who asked it meanwhile, or its stop waits for them for
-// ever (simulation, seeds 2045 and 2346).
+// A broker whose start fails before its controller begins answers who asked it meanwhile, or its stop waits for them
+// for ever (simulation, seeds 2045 and 2346).
 TEST(Controller, WhoAsksOneThatHasNotStartedIsToldThatItIsNone) {
   story([](runtime::Shard& shard) -> Task<void> {
     auto tree = MemoryTree::make();

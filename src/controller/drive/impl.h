@@ -38,6 +38,7 @@ struct Event {
     stopped,    // `broker` answered StopReplica about replicas to remove
     resend,     // `broker` was too slow: its orders were dropped, it is told everything again
     settle,     // a reassignment may have caught up
+    waited,     // long enough for members of ISRs that are away
     rebalance,  // time to look for partitions away from their preferred leader
     shutdown,
     elect,
@@ -74,7 +75,7 @@ struct Event {
 };
 
 struct Controller::Impl : zkclient::Watcher, std::enable_shared_from_this<Controller::Impl> {
-  Impl(runtime::Shard& shard, zkclient::Zk& zk, BrokerLink& link, ControllerOptions options);
+  Impl(runtime::Shard& shard, zkclient::Zk& zk, BrokerLink& link, runtime::Random& random, ControllerOptions options);
 
   // --- queue (controller.cc) ---
   void on_watch(const zkclient::WatchEvent& event) override;
@@ -86,6 +87,7 @@ struct Controller::Impl : zkclient::Watcher, std::enable_shared_from_this<Contro
   Task<ZkResult<>> process(Event& event);
   Task<ZkResult<>> process_in_office(Event& event);
   Task<void> rebalance_timer();
+  Task<void> doubt_timer();
   void wake_idle();
   bool worked_off() const { return queue.empty() && !processing && senders.idle(); }
   Watch self() { return weak_from_this(); }
@@ -109,7 +111,9 @@ struct Controller::Impl : zkclient::Watcher, std::enable_shared_from_this<Contro
   // --- brokers (brokers.cc) ---
   Task<ZkResult<>> brokers_changed();
   Task<ZkResult<>> brokers_gone(std::vector<BrokerId> ids, decide::Batch& batch);
-  Task<ZkResult<>> brokers_came(std::vector<BrokerId> ids, decide::Batch& batch);
+  Task<ZkResult<>> brokers_came(std::vector<BrokerId> ids, const std::set<BrokerId>& reborn, decide::Batch& batch);
+  // Doubts are over whose time is.
+  Task<ZkResult<>> waited_for_members();
   // Its replicas' roles and the metadata of everything.
   std::map<PartitionRef, cluster::Partition> tell_all(BrokerId id, decide::Batch& batch);
   Task<ZkResult<>> resend(BrokerId broker);
@@ -159,20 +163,27 @@ struct Controller::Impl : zkclient::Watcher, std::enable_shared_from_this<Contro
   Task<ZkResult<>> give_leaders(std::vector<PartitionRef> at, decide::Batch& batch);
   Task<ZkResult<>> create_states(std::vector<PartitionRef> at, decide::Batch& batch);
   Task<ZkResult<>> elect(std::vector<PartitionRef> at, decide::Election how, bool unclean, decide::Batch& batch,
-                         Outcome* outcome = nullptr);
+                         Outcome* outcome = nullptr, bool or_shrink = false);
+  // What lost brokers make necessary: leaders for those without, and the lost leave the ISRs; one write a partition
+  // (`or_shrink`: where no election is needed or possible, the lost leave all the same).
+  Task<ZkResult<>> make_up_for_losses(decide::Batch& batch);
   // Those replicas leave the ISRs they are in.
   using Lost = std::map<PartitionRef, std::set<BrokerId>>;
   Task<ZkResult<>> shrink(Lost lost, decide::Batch& batch);
-  Lost all_lost() const;
   // Those of an ISR that started after it was written, where others of it did not. Who only registered again, because
-  // its session ended, has been there all the time.
-  Lost came_back(const std::map<PartitionRef, std::int64_t>& written) const;
+  // its session ended, has been there all the time. Where no other is there, but some are away, there are doubts.
+  Lost came_back(const std::map<PartitionRef, std::int64_t>& written);
+  void doubt(const PartitionRef& at, BrokerId reborn, std::int64_t written);
+  // Who of the image is not in ZooKeeper any more, or in another life: state.vanished.
+  Task<ZkResult<>> look_for_vanished();
   Task<ZkResult<bool>> unclean_allowed(std::string topic);
   // Writes states one after the other over the versions they were made from. `make` gives the next state of one, or
   // nothing to leave it; it is called again with what is in ZooKeeper after somebody else wrote. What was written is
   // put into the image and into `written`, also when an error ends it; those that are gone are left out.
   using Make =
       std::function<Task<ZkResult<std::optional<cluster::Partition>>>(const PartitionRef&, cluster::Partition)>;
+  // `make` sees who has vanished by then: written as a member after it came back, it would look to the next controller
+  // like one that stayed.
   Task<ZkResult<>> rewrite(std::vector<PartitionRef> at, Make make,
                            std::map<PartitionRef, cluster::Partition>& written);
   void put(const std::map<PartitionRef, cluster::Partition>& changed);
@@ -185,6 +196,7 @@ struct Controller::Impl : zkclient::Watcher, std::enable_shared_from_this<Contro
   runtime::Shard& shard;
   zkclient::Zk& zk;
   BrokerLink& link;
+  runtime::Random& random;
   ControllerOptions options;
   decide::State state;
   Store store;
@@ -192,6 +204,7 @@ struct Controller::Impl : zkclient::Watcher, std::enable_shared_from_this<Contro
   runtime::Scope scope;
   runtime::Waiter waiter;
   runtime::Waiter tick;  // of the rebalance timer
+  runtime::Waiter doubted;
   nanoseconds rebalance_at{0};
   std::deque<Event> queue;
   std::set<std::pair<Event::Kind, std::string>> queued;  // "look again" events are in the queue once

@@ -4,7 +4,6 @@
 
 #include "base/log.h"
 #include "controller/drive/impl.h"
-#include "runtime/random.h"
 #include "zkclient/pipeline.h"
 
 namespace weir::controller {
@@ -40,10 +39,8 @@ Task<ZkResult<>> Controller::Impl::load() {
     const auto& partition = *state.image->partition(at.topic, at.partition);
     if (partition.has_state()) batch.lead_and_follow(decide::online_replicas(state, partition), at, false);
   }
-  auto led_now = co_await give_leaders(decide::without_leader(state), batch);
-  if (!led_now) co_return led_now;
-  auto shrunk = co_await shrink(all_lost(), batch);
-  if (!shrunk) co_return shrunk;
+  auto made_up = co_await make_up_for_losses(batch);
+  if (!made_up) co_return made_up;
   send(batch);
 
   auto deletions = co_await deletions_changed();
@@ -113,7 +110,7 @@ Task<ZkResult<std::vector<PartitionRef>>> Controller::Impl::adopt_topics(std::ve
   auto give_id = [&](std::size_t i) -> Task<void> {
     auto& topic = topics[i];
     if (topic.assignment.id || !options.topic_ids) co_return;
-    topic.assignment.id = runtime::system_random().uuid();
+    topic.assignment.id = random.uuid();
     auto op = Op::set(layout::path_of_topic(topic.name), layout::encode(topic.assignment), topic.version);
     auto done = co_await store.write(std::move(op));
     if (done) co_return;

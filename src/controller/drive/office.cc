@@ -46,6 +46,7 @@ void Controller::Impl::resign() {
   controller = no_broker;
   senders.drop_all();
   unsettled.clear();
+  doubted.wake();
   state = decide::State{};
   state.self = options.broker;
   state.leader_recovery = options.leader_recovery;

@@ -19,6 +19,14 @@ namespace {
 constexpr std::size_t writes_together_max = 32;
 constexpr int version_conflicts_max = 50;  // a leader that changes its ISR at the same time
 
+// Who may have restarted unseen is written neither as leader nor, where others are there, as a member.
+void without_vanished(const decide::State& state, cluster::Partition& wanted) {
+  if (state.vanished.empty()) return;
+  const auto vanished = [&](BrokerId id) { return state.vanished.contains(id); };
+  if (!std::all_of(wanted.isr.begin(), wanted.isr.end(), vanished)) std::erase_if(wanted.isr, vanished);
+  if (vanished(wanted.leader)) wanted.leader = no_broker;
+}
+
 }  // namespace
 
 void Controller::Impl::put(const std::map<PartitionRef, cluster::Partition>& changed) {
@@ -174,6 +182,7 @@ Task<ZkResult<>> Controller::Impl::rewrite(std::vector<PartitionRef> at, Make ma
     if (!wanted) {
       result = std::unexpected(wanted.error());
     } else if (*wanted) {
+      without_vanished(state, **wanted);
       auto op =
           Op::set(layout::path_of_partition_state(p.topic, p.partition), layout::encode(state_of(**wanted)), version);
       planned.push_back({p, std::move(**wanted), std::move(op)});
@@ -216,7 +225,12 @@ Task<ZkResult<>> Controller::Impl::rewrite(std::vector<PartitionRef> at, Make ma
       }
     }
   };
-  for (int round = 0; round < version_conflicts_max && result; ++round) {
+  for (int round = 0; round < version_conflicts_max && result && work.size() + stale.size() > 0; ++round) {
+    auto looked = co_await look_for_vanished();
+    if (!looked) {
+      result = std::move(looked);
+      break;
+    }
     planned.clear();
     co_await zkclient::pipeline(shard, work.size(), reads_in_flight_max, plan);
     const auto groups = (planned.size() + writes_together_max - 1) / writes_together_max;
@@ -233,22 +247,49 @@ Task<ZkResult<>> Controller::Impl::rewrite(std::vector<PartitionRef> at, Make ma
   co_return result;
 }
 
+Task<ZkResult<>> Controller::Impl::look_for_vanished() {
+  std::vector<BrokerId> ids;
+  for (const auto& [id, broker] : state.image->brokers()) ids.push_back(id);
+  auto now = co_await store.lives(std::move(ids));
+  if (!now) co_return std::unexpected(now.error());
+  for (const auto& [id, life] : *now) {
+    const auto known = state.lives.find(id);
+    if (!state.image->alive(id) || known == state.lives.end()) continue;
+    if ((!life || life->first != known->second) && state.vanished.insert(id).second) {
+      WEIR_LOG(info, "broker {} is gone or in another life: its event is on its way", id.value);
+    }
+  }
+  co_return ZkResult<>();
+}
+
 Task<ZkResult<>> Controller::Impl::elect(std::vector<PartitionRef> at, decide::Election how, bool unclean,
-                                         decide::Batch& batch, Outcome* outcome) {
-  std::set<PartitionRef> unclean_at;
+                                         decide::Batch& batch, Outcome* outcome, bool or_shrink) {
+  struct Elected {
+    bool unclean = false;
+  };
+  std::map<PartitionRef, Elected> elected;
   auto make = [&](const PartitionRef& p,
                   cluster::Partition current) -> Task<ZkResult<std::optional<cluster::Partition>>> {
+    elected.erase(p);
+    const auto found = state.doubts.find(p);
+    const auto* doubt = found == state.doubts.end() ? nullptr : &found->second;
+    if (or_shrink && doubt == nullptr && decide::online(state, current, current.leader, true)) {
+      const auto lost = decide::lost_replicas(state, current);
+      co_return decide::without_replicas(state, std::move(current), lost);
+    }
     bool may_be_unclean = unclean;
     if (how == decide::Election::offline && !unclean && !decide::clean_election_possible(state, current)) {
       auto allowed = co_await unclean_allowed(p.topic);
       if (!allowed) co_return std::unexpected(allowed.error());
       may_be_unclean = *allowed;
     }
-    auto wanted = decide::elect(state, current, how, may_be_unclean);
+    auto wanted = decide::elect(state, current, how, may_be_unclean, doubt);
     if (wanted) {
       const auto& isr = current.isr;
-      const bool clean = std::find(isr.begin(), isr.end(), wanted->leader) != isr.end();
-      if (!clean) unclean_at.insert(p);
+      elected[p].unclean = std::find(isr.begin(), isr.end(), wanted->leader) == isr.end();
+    } else if (or_shrink && doubt == nullptr) {
+      const auto lost = decide::lost_replicas(state, current);
+      wanted = decide::without_replicas(state, std::move(current), lost);
     }
     co_return wanted;
   };
@@ -257,9 +298,11 @@ Task<ZkResult<>> Controller::Impl::elect(std::vector<PartitionRef> at, decide::E
   auto done = co_await rewrite(std::move(at), std::move(make), written);
   for (const auto& [p, partition] : written) {
     batch.lead_and_follow(decide::online_replicas(state, partition, true), p, false);
-    const bool clean = !unclean_at.contains(p);
-    ++(clean ? elections : unclean_elections);
-    if (!clean) {
+    const auto leads = elected.find(p);
+    if (leads == elected.end()) continue;
+    state.doubts.erase(p);
+    ++(leads->second.unclean ? unclean_elections : elections);
+    if (leads->second.unclean) {
       WEIR_LOG(warn, "unclean election: broker {} leads {}-{} from outside its ISR", partition.leader.value, p.topic,
                p.partition.value);
     }
@@ -268,14 +311,36 @@ Task<ZkResult<>> Controller::Impl::elect(std::vector<PartitionRef> at, decide::E
   const auto code = how == decide::Election::preferred ? ErrorCode::PREFERRED_LEADER_NOT_AVAILABLE
                                                        : ErrorCode::ELIGIBLE_LEADERS_NOT_AVAILABLE;
   for (const auto& p : asked) {
-    const bool elected = written.contains(p);
-    if (outcome != nullptr) (*outcome)[p] = elected ? ErrorCode::NONE : code;
-    if (!elected) {
-      WEIR_LOG_LIMITED(info, std::chrono::seconds(5), "no leader was elected for {}-{}: {}", p.topic, p.partition.value,
-                       name(code));
-    }
+    const bool has_one = written.contains(p) && elected.contains(p);
+    if (outcome != nullptr) (*outcome)[p] = has_one ? ErrorCode::NONE : code;
+    const auto* now = state.image->partition(p.topic, p.partition);
+    if (has_one || (or_shrink && now != nullptr && decide::online(state, *now, now->leader, true))) continue;
+    WEIR_LOG_LIMITED(info, std::chrono::seconds(5), "no leader was elected for {}-{}: {}{}", p.topic, p.partition.value,
+                     name(code), state.doubts.contains(p) ? ": its ISR is waited for" : "");
   }
   co_return ZkResult<>();
+}
+
+Task<ZkResult<>> Controller::Impl::make_up_for_losses(decide::Batch& batch) {
+  std::vector<PartitionRef> fresh;
+  std::set<PartitionRef> at;
+  for (auto& p : decide::without_leader(state)) {
+    if (state.image->partition(p.topic, p.partition)->has_state()) {
+      at.insert(std::move(p));
+    } else {
+      fresh.push_back(std::move(p));
+    }
+  }
+  state.image->each_topic([&](const cluster::TopicPtr& topic) {
+    if (state.image->deleting(topic->name)) return;
+    topic->partitions.each([&](PartitionId id, const cluster::Partition& partition) {
+      if (partition.has_state() && !decide::lost_replicas(state, partition).empty()) at.insert({topic->name, id});
+    });
+  });
+  auto created = co_await create_states(std::move(fresh), batch);
+  if (!created) co_return created;
+  std::vector<PartitionRef> list(at.begin(), at.end());
+  co_return co_await elect(std::move(list), decide::Election::offline, false, batch, nullptr, true);
 }
 
 Task<ZkResult<>> Controller::Impl::shrink(Lost lost, decide::Batch& batch) {
@@ -295,39 +360,40 @@ Task<ZkResult<>> Controller::Impl::shrink(Lost lost, decide::Batch& batch) {
   co_return done;
 }
 
-Controller::Impl::Lost Controller::Impl::came_back(const std::map<PartitionRef, std::int64_t>& written) const {
+Controller::Impl::Lost Controller::Impl::came_back(const std::map<PartitionRef, std::int64_t>& written) {
   Lost out;
   for (const auto& [at, zxid] : written) {
     const auto* partition = state.image->partition(at.topic, at.partition);
     if (partition == nullptr || !partition->has_state() || state.image->deleting(at.topic)) continue;
     std::set<BrokerId> later;
     bool stayed = false;
+    bool away = false;
     for (const auto id : partition->isr) {
-      const auto* broker = state.image->broker(id);
-      if (broker == nullptr) continue;
       const auto life = state.lives.find(id);
-      if ((life == state.lives.end() ? broker->epoch : life->second).value > zxid) {
+      if (!state.image->alive(id) || life == state.lives.end()) {
+        away = true;
+      } else if (life->second.value > zxid) {
         later.insert(id);
       } else {
         stayed = true;
       }
     }
     if (stayed && !later.empty()) out.emplace(at, std::move(later));
+    if (stayed || !away || partition->isr.size() < 2) continue;
+    doubt(at, no_broker, zxid);
+    for (const auto id : later) doubt(at, id, zxid);
   }
   return out;
 }
 
-Controller::Impl::Lost Controller::Impl::all_lost() const {
-  Lost out;
-  state.image->each_topic([&](const cluster::TopicPtr& topic) {
-    if (state.image->deleting(topic->name)) return;
-    topic->partitions.each([&](PartitionId id, const cluster::Partition& partition) {
-      if (!partition.has_state()) return;
-      auto gone = decide::lost_replicas(state, partition);
-      if (!gone.empty()) out.emplace(PartitionRef{topic->name, id}, std::move(gone));
-    });
-  });
-  return out;
+void Controller::Impl::doubt(const PartitionRef& at, BrokerId reborn, std::int64_t written) {
+  const auto [found, fresh] = state.doubts.try_emplace(at);
+  if (fresh) {
+    found->second.written = written;
+    found->second.until = shard.clock().mono() + options.doubt_wait;
+    doubted.wake();
+  }
+  if (reborn != no_broker) found->second.reborn.insert(reborn);
 }
 
 }  // namespace weir::controller

@@ -21,7 +21,8 @@ std::string_view kafka_name(Kind kind) {
     case Kind::expired:
     case Kind::new_session: return "ControllerChange";
     case Kind::brokers:
-    case Kind::broker: return "LeaderElection";
+    case Kind::broker:
+    case Kind::waited: return "LeaderElection";
     case Kind::topics:
     case Kind::topic: return "TopicChange";
     case Kind::deletions:

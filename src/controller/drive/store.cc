@@ -134,16 +134,21 @@ Task<ZkResult<std::vector<cluster::Broker>>> Store::brokers(Watch on_list, Watch
   co_return out;
 }
 
-Task<ZkResult<std::map<BrokerId, BrokerEpoch>>> Store::lives(std::vector<BrokerId> ids) {
-  std::map<BrokerId, BrokerEpoch> out;
+Task<ZkResult<std::map<BrokerId, std::optional<Store::Life>>>> Store::lives(std::vector<BrokerId> ids) {
+  std::map<BrokerId, std::optional<Life>> out;
   ZkResult<> result;
   auto one = [&](std::size_t i) -> Task<void> {
-    auto there = co_await zk_.get(layout::path_of_broker(ids[i]), Watch{});
+    const auto path = layout::path_of_broker(ids[i]);
+    auto there = co_await zk_.get(path, Watch{});
     if (there) {
-      out[ids[i]] = BrokerEpoch{there->stat.czxid};
+      const BrokerEpoch epoch{there->stat.czxid};
+      const auto read = layout::decode_broker(path, there->data);
+      out[ids[i]] = Life{epoch, read ? std::min(epoch, read->life.value_or(epoch)) : epoch};
     } else if (fatal(there.error())) {
       result = std::unexpected(there.error());
-    } else if (there.error().code != ZkCode::no_node) {
+    } else if (there.error().code == ZkCode::no_node) {
+      out[ids[i]] = std::nullopt;
+    } else {
       WEIR_LOG_LIMITED(error, std::chrono::seconds(5), "a broker cannot be looked at: {}", there.error().text());
     }
   };

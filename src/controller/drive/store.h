@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -48,9 +49,12 @@ class Store {
   // gets the first epoch that each had since it started: an older one than its own when its session ended meanwhile.
   Task<ZkResult<std::vector<cluster::Broker>>> brokers(Watch on_list, Watch on_broker,
                                                        std::map<BrokerId, BrokerEpoch>& lives);
-  // The epochs that these brokers are registered with at this moment; those that are not, or cannot be read, are left
-  // out.
-  Task<ZkResult<std::map<BrokerId, BrokerEpoch>>> lives(std::vector<BrokerId> ids);
+  // How these brokers are registered at this moment; nothing: they are not. Those that cannot be read are left out.
+  struct Life {
+    BrokerEpoch epoch;
+    BrokerEpoch first;  // since it started
+  };
+  Task<ZkResult<std::map<BrokerId, std::optional<Life>>>> lives(std::vector<BrokerId> ids);
   // Those that are there and make sense.
   Task<ZkResult<std::vector<TopicRead>>> topics(std::vector<std::string> names, Watch watch);
   // The states of partitions as they are in ZooKeeper, merged into what the image has; those without are left out.
