@@ -161,6 +161,8 @@ Result<> Log::Loader::load_identity() {
       log.topic_id_ = *id;
     } else if (start.clean || !is_torn_partition_metadata(*text)) {
       return fail(id.error().code, fmt::format("{}: {}", at(partition_metadata_name), id.error().message));
+    } else if (auto done = remove(std::string(partition_metadata_name)); !done) {
+      return done;  // what stays would be damage after the next clean stop
     }
   }
   return start.topic_id ? log.set_topic_id(*start.topic_id) : Result<>{};

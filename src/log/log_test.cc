@@ -782,6 +782,34 @@ TEST_F(LogTest, ATornTopicIdIsNoneAfterAPowerFailureAndDamageOtherwise) {
   open(false);
   EXPECT_FALSE(log->topic_id());
   EXPECT_EQ(log->log_end(), Offset{3});
+  // Also where nobody gave it one until the next clean stop (simulation, seed 2178).
+  ASSERT_TRUE(log->close(now));
+  open(true);
+  EXPECT_FALSE(log->topic_id());
+}
+
+// The process is killed, and what it left to the system reaches the disk with the clean stop of the next one at the
+// latest: a power failure then finds all that the mark of that stop speaks of (simulation, seeds 2078 and 2210).
+TEST_F(LogTest, ACleanStopAfterAKilledProcessBringsItsSmallFilesToTheDisk) {
+  const auto id = Uuid::parse("AAAAAAAAAAAAAAAAAAAAAQ").value();
+  for (std::uint64_t seed = 1; seed <= 30; ++seed) {
+    log.reset();
+    cache.reset();
+    disk = std::make_unique<runtime::SimFiles>(seed);
+    open();
+    ASSERT_TRUE(disk->sync_directory("/"));
+    ASSERT_TRUE(disk->sync_directory("/d"));
+    ASSERT_TRUE(log->set_topic_id(id));
+    append_numbered(0, 3);
+    crash();
+    open();
+    ASSERT_TRUE(log->close(now));
+    crash(true);
+    open(true);
+    EXPECT_EQ(log->topic_id(), id) << seed;
+    EXPECT_EQ(log->log_end(), Offset{3}) << seed;
+    EXPECT_EQ(log->epochs().entries(), (std::vector<EpochEntry>{{LeaderEpoch{1}, Offset{0}}})) << seed;
+  }
 }
 
 TEST_F(LogTest, WhatDeletionsAndSwapsLeftIsPutInOrder) {
