@@ -204,6 +204,13 @@ Result<Removal> Directory::remove(Log& log, const Uuid& unique, TimestampMs now)
   return removal;
 }
 
+Result<std::string> Directory::set_aside(Log& log, const Uuid& unique) {
+  auto to = fmt::format("{}/{}", path(), stray_directory_name(log.partition(), unique));
+  if (auto done = cache_.files().rename(log.directory(), to); !done) return storage_error(done.error());
+  log.abandon();
+  return to;
+}
+
 Result<> Directory::sync_names() {
   if (auto done = cache_.files().sync_directory(path()); !done) return storage_error(done.error());
   return {};

@@ -60,6 +60,9 @@ class Directory {
   // Renames the partition's directory to "-delete"; the log is abandoned, unless that fails. Running the result (after
   // file.delete.delay.ms) removes it.
   Result<Removal> remove(Log& log, const Uuid& unique, TimestampMs now);
+  // Renames the partition's directory to "-stray" and gives its new path; the log is abandoned, unless that fails. No
+  // start loads it any more, and nobody removes it.
+  Result<std::string> set_aside(Log& log, const Uuid& unique);
   // What create() could not make and could not take away either: found again by load() after a restart, it would be
   // that partition's log. Gives whether something was taken away. Blocks; from any thread.
   Result<bool> remove_half_made(const TopicPartition& partition);

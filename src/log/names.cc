@@ -15,6 +15,15 @@ bool all_digits(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
 }
 
+std::string marked_directory_name(const TopicPartition& partition, const Uuid& unique, std::string_view suffix) {
+  std::string tail = ".";
+  for (auto b : unique.bytes) tail += fmt::format("{:02x}", b);
+  tail += suffix;
+  auto head = directory_name(partition);
+  if (head.size() + tail.size() > name_bytes_max) head.resize(name_bytes_max - tail.size());
+  return head + tail;
+}
+
 }  // namespace
 
 std::string segment_file(Offset base, std::string_view suffix) { return fmt::format("{:020}{}", base.value, suffix); }
@@ -45,12 +54,11 @@ std::optional<TopicPartition> parse_directory_name(std::string_view name) {
 }
 
 std::string deleted_directory_name(const TopicPartition& partition, const Uuid& unique) {
-  std::string tail = ".";
-  for (auto b : unique.bytes) tail += fmt::format("{:02x}", b);
-  tail += delete_directory_suffix;
-  auto head = directory_name(partition);
-  if (head.size() + tail.size() > name_bytes_max) head.resize(name_bytes_max - tail.size());
-  return head + tail;
+  return marked_directory_name(partition, unique, delete_directory_suffix);
+}
+
+std::string stray_directory_name(const TopicPartition& partition, const Uuid& unique) {
+  return marked_directory_name(partition, unique, stray_directory_suffix);
 }
 
 bool is_deleted_directory(std::string_view name) {

@@ -49,6 +49,8 @@ std::string directory_name(const TopicPartition& partition);
 std::optional<TopicPartition> parse_directory_name(std::string_view name);
 // "orders-eu-3.<32 hex digits>-delete", at most 255 bytes as Kafka keeps it.
 std::string deleted_directory_name(const TopicPartition& partition, const Uuid& unique);
+// "orders-eu-3.<32 hex digits>-stray": kept for people, loaded by nobody.
+std::string stray_directory_name(const TopicPartition& partition, const Uuid& unique);
 bool is_deleted_directory(std::string_view name);
 
 }  // namespace weir::log

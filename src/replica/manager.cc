@@ -196,16 +196,24 @@ Task<Result<>> ReplicaManager::start() {
   std::size_t loaded = 0;
   bool clean = true;
   const auto began = clock_.mono();
+  std::vector<std::vector<std::unique_ptr<log::Log>>> all;
   for (auto& directory : directories_) {
     auto load = [&directory] { return directory->load(); };
     auto logs = co_await pool_.run(std::move(load));
     if (!logs) co_return std::unexpected(logs.error());
     clean = clean && directory->was_clean();
-    loaded += logs->size();
+    all.push_back(std::move(*logs));
+  }
+  auto settle = [this, &all] { return settle_twins(all); };
+  if (auto settled = co_await pool_.run(std::move(settle)); !settled) co_return settled;
+  for (std::size_t d = 0; d < directories_.size(); ++d) {
+    auto& directory = directories_[d];
+    auto& logs = all[d];
+    loaded += logs.size();
     auto& marks = on_disk_.emplace_back();
-    for (const auto& log : *logs) marks.push_back(log::Directory::marks(*log));
+    for (const auto& log : logs) marks.push_back(log::Directory::marks(*log));
     std::vector<std::vector<std::unique_ptr<log::Log>>> by_part(parts_.size());
-    for (auto& log : *logs) {
+    for (auto& log : logs) {
       by_part[hash_of(log->partition().topic, log->partition().partition) % parts_.size()].push_back(std::move(log));
     }
     for (std::size_t i = 0; i < parts_.size(); ++i) {
@@ -332,7 +340,7 @@ Task<void> ReplicaManager::make_logs(Part& part, const std::vector<Change>& chan
   std::vector<Making> missing;
   for (const auto i : mine) {
     const auto& change = changes[i];
-    if (part.partitions.contains(change.partition)) continue;
+    if (!results[i] || part.partitions.contains(change.partition)) continue;
     if (std::ranges::find(change.leadership.replicas, self_) == change.leadership.replicas.end()) continue;
     auto& directory = emptiest();
     // Counted at once, so that the next one goes to another directory.
@@ -367,6 +375,7 @@ Task<void> ReplicaManager::apply_part(Part& part, const std::vector<Change>& cha
                                       std::vector<Result<>>& results) {
   co_await Turn::take(part);
   const Turn turn(part);
+  co_await set_strays_aside(part, changes, mine, results);
   co_await make_logs(part, changes, mine, results);
   FetcherUpdates updates(parts_.size());
   std::size_t done = 0;

@@ -211,6 +211,10 @@ class ReplicaManager {
   runtime::Task<void> make_logs(Part& part, const std::vector<Change>& changes, const std::vector<std::size_t>& mine,
                                 std::vector<Result<>>& results);
   Result<> check_topic_id(Partition& partition, const Uuid& id);
+  runtime::Task<void> set_strays_aside(Part& part, const std::vector<Change>& changes,
+                                       const std::vector<std::size_t>& mine, std::vector<Result<>>& results);
+  // No partition is in two directories.
+  Result<> settle_twins(std::vector<std::vector<std::unique_ptr<log::Log>>>& all);
   runtime::Task<void> stop_part(Part& part, const std::vector<Stop>& stops, std::vector<std::size_t> mine,
                                 std::vector<Result<>>& results);
   using Removed = std::unordered_map<log::Directory*, std::vector<std::size_t>>;  // by whose names are to be synced

@@ -240,7 +240,7 @@ TEST(Manager, DataWaitsWorkAcrossShards) {
   }
 }
 
-TEST(Manager, ALogOfAnotherTopicOfThatNameIsNotTouched) {
+TEST(Manager, ALogOfAnotherTopicOfThatNameIsKeptUnderAnotherName) {
   Machine machine;
   ASSERT_TRUE(machine.start());
   ASSERT_TRUE(machine.apply("t", 0, Machine::lead(5), uuid(1)));
@@ -255,11 +255,76 @@ TEST(Manager, ALogOfAnotherTopicOfThatNameIsNotTouched) {
     for (int i = 0; i < 2; ++i) changes.push_back({{"t", PartitionId{i}}, uuid(2), Machine::lead(0)});
     results = co_await machine.manager->apply(std::move(changes));
   });
-  EXPECT_EQ(code(results.at(0)), ErrorCode::INCONSISTENT_TOPIC_ID);
-  EXPECT_NE(results.at(0).error().message.find("/data/t-0"), std::string::npos) << results.at(0).error().message;
-  EXPECT_EQ(code(results.at(1)), ErrorCode::NONE) << "the rest goes on";
-  EXPECT_EQ(machine.values(machine.find("t")), std::vector<std::string>{"old"});
-  EXPECT_FALSE(machine.find("t")->leads());
+  EXPECT_EQ(code(results.at(0)), ErrorCode::NONE);
+  EXPECT_EQ(code(results.at(1)), ErrorCode::NONE);
+  auto fresh = machine.find("t");
+  EXPECT_TRUE(fresh->leads()) << "its epochs have nothing to do with those of the old topic";
+  EXPECT_EQ(fresh->topic_id(), uuid(2));
+  EXPECT_TRUE(machine.values(fresh).empty());
+  ASSERT_TRUE(machine.append(fresh, "new"));
+  const auto stray = [&]() -> std::string {
+    std::string found;
+    for (const auto& name : entries(machine, "t-0")) {
+      if (name.ends_with("-stray")) found = "/data/" + name;
+    }
+    return found;
+  };
+  ASSERT_FALSE(stray().empty());
+  const auto kept = machine.world.files().read_whole(stray() + "/00000000000000000000.log");
+  ASSERT_TRUE(kept);
+  EXPECT_NE(kept->find("old"), std::string::npos) << "nothing is lost that could be wanted";
+  // At once after that power fails: the new topic has its place all the same.
+  fresh.reset();
+  machine.crash();
+  ASSERT_TRUE(machine.start());
+  EXPECT_FALSE(stray().empty());
+  ASSERT_TRUE(machine.apply("t", 0, Machine::lead(1), uuid(2)));
+  EXPECT_EQ(machine.find("t")->topic_id(), uuid(2));
+}
+
+// A disk failed, the partition was made on another, and the first is back: which of the two is the right one is no
+// guess to make.
+TEST(Manager, APartitionInTwoDirectoriesStopsTheStart) {
+  Machine machine;
+  machine.options.log_dirs = {"/a"};
+  ASSERT_TRUE(machine.start());
+  auto partition = machine.make("t");
+  ASSERT_TRUE(machine.append(partition, "one"));
+  partition.reset();
+  machine.stop();
+  machine.options.log_dirs = {"/b"};
+  ASSERT_TRUE(machine.start());
+  partition = machine.make("t");
+  partition.reset();
+  machine.stop();
+  // What has no records is the rest of a log that could not be made: in whichever directory it is, it goes.
+  for (const auto& dirs : {std::vector<std::string>{"/a", "/b"}, std::vector<std::string>{"/b", "/a"}}) {
+    machine.options.log_dirs = dirs;
+    ASSERT_TRUE(machine.start());
+    EXPECT_EQ(machine.values(machine.find("t")), std::vector<std::string>{"one"});
+    EXPECT_TRUE(entries(machine, "t-0", "/b").empty());
+    machine.stop();
+    machine.options.log_dirs = {"/b"};
+    ASSERT_TRUE(machine.start());
+    partition = machine.make("t");
+    partition.reset();
+    machine.stop();
+  }
+  ASSERT_TRUE(machine.start());
+  partition = machine.make("t");
+  ASSERT_TRUE(machine.append(partition, "two"));
+  partition.reset();
+  machine.stop();
+  machine.options.log_dirs = {"/a", "/b"};
+  const auto refused = machine.start();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::KAFKA_STORAGE_ERROR);
+  EXPECT_NE(refused.error().message.find("/a/t-0"), std::string::npos) << refused.error().message;
+  EXPECT_NE(refused.error().message.find("/b/t-0"), std::string::npos) << refused.error().message;
+  machine.stop();
+  ASSERT_TRUE(machine.world.files().remove_all("/b/t-0"));
+  ASSERT_TRUE(machine.start());
+  EXPECT_EQ(machine.values(machine.find("t")), std::vector<std::string>{"one"});
 }
 
 TEST(Manager, ALogWithoutATopicIdTakesTheOneItIsGiven) {

@@ -275,6 +275,25 @@ TEST_F(PartitionTest, FlushMessagesCountsMessages) {
   EXPECT_EQ(partition->high_watermark(), Offset{10});
 }
 
+// With no flush setting at all: what a power failure can take is never more than the segment that is being written.
+TEST_F(PartitionTest, AFullSegmentGoesToTheDisk) {
+  machine.settings["rolled"].log.segment_bytes = 400;
+  auto partition = machine.make("rolled");
+  const std::string value(150, 'v');
+  ASSERT_TRUE(machine.append(partition, value));
+  machine.world.settle();
+  EXPECT_EQ(partition->log().recovery_point(), Offset{0}) << "it is not full";
+  while (partition->log().segment_count() < 3) ASSERT_TRUE(machine.append(partition, value));
+  machine.world.settle();
+  const auto flushed = partition->log().active_base_offset();
+  EXPECT_EQ(partition->log().recovery_point(), flushed);
+  EXPECT_LT(flushed, partition->log().log_end());
+  partition.reset();
+  machine.crash();
+  ASSERT_TRUE(machine.start());
+  EXPECT_GE(machine.find("rolled")->log().log_end(), flushed);
+}
+
 TEST_F(PartitionTest, DataIsSignalledOnceUntilRearmed) {
   auto partition = machine.make("t");
   auto wait = std::make_shared<DataWait>(machine.world.shard());
