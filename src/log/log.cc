@@ -332,7 +332,12 @@ Result<> Log::put_file(std::string_view name, std::string_view content) {
   return {};
 }
 
-Result<> Log::write_epochs() { return put_file(epoch_checkpoint_name, to_text(epochs_.entries())); }
+Result<> Log::write_epochs() {
+  epochs_unwritten_ = true;
+  if (auto done = put_file(epoch_checkpoint_name, to_text(epochs_.entries())); !done) return done;
+  epochs_unwritten_ = false;
+  return {};
+}
 
 Result<> Log::write_snapshot(Offset at) {
   if (at <= last_snapshot_) return {};
@@ -555,6 +560,10 @@ Result<Removal> Log::truncate_fully_and_start_at(Offset offset, TimestampMs now)
 
 Result<FlushWork> Log::begin_flush() {
   if (auto fine = usable(); !fine) return std::unexpected(fine.error());
+  // What is before the recovery point is not scanned after a crash: the epochs of it must be written by then.
+  if (epochs_unwritten_) {
+    if (auto done = write_epochs(); !done) return std::unexpected(done.error());
+  }
   FlushWork work;
   work.system_ = &cache_.files();
   work.up_to_ = log_end_;

@@ -290,6 +290,7 @@ class Log {
   Offset high_watermark_{0};
   Offset recovery_point_{0};
   Epochs epochs_;
+  bool epochs_unwritten_ = false;
   ProducerState producers_;
   Offset last_snapshot_{0};
   std::vector<Spot> recent_;  // ring of the active segment's last batches

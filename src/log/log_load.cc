@@ -68,6 +68,11 @@ Result<> Log::Loader::load() {
   if (auto done = load_identity(); !done) return done;
   if (auto done = load_epochs(); !done) return done;
   if (auto done = load_segments(); !done) return done;
+  if (!start.clean && log.epochs_.entries().empty()) {
+    // A checkpoint that was replaced without a sync may come back empty, and what is before the recovery point is not
+    // scanned.
+    epochs_broken |= std::ranges::any_of(log.segments_, [](const auto& s) { return s->size() > 0; });
+  }
   if (!start.clean) {
     if (auto done = recover_unflushed(); !done) return done;
   }
