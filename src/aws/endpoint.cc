@@ -138,6 +138,7 @@ struct Endpoint::Impl {
     out.head_bytes_max = head_bytes_max;
     out.body_bytes_max = options.body_bytes_max;
     out.connections_max = options.connections_max;
+    out.make_room = true;
     out.request_max = options.request_max;
     out.idle_max = options.idle_max;
     out.refusal = [this](int status) {

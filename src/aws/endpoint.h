@@ -78,7 +78,7 @@ struct EndpointOptions {
   std::string region;                          // what requests must be scoped to; empty: any
   std::uint64_t body_bytes_max = 1024 * 1024;  // more: 413
   std::uint32_t json_depth_max = 32;           // more: 400
-  std::uint32_t connections_max = 128;         // at the limit nothing is accepted until one ends
+  std::uint32_t connections_max = 128;         // at the limit the longest silent one is closed for one that comes
   milliseconds request_max{30'000};            // from a request's first byte to its last
   milliseconds idle_max{60'000};               // a connection without traffic
   milliseconds refresh_interval{1000};         // how old what is known of the credentials may be

@@ -274,6 +274,92 @@ TEST_F(EndpointTest, off_loopback_only_with_tls) {
   }
 }
 
+// A peer that sends bytes as they are.
+class Peer {
+ public:
+  Peer(runtime::SimWorld& world, std::unique_ptr<runtime::Socket> socket) : world_(world), socket_(std::move(socket)) {}
+
+  void send(std::string bytes) {
+    runtime::block_on(world_.shard(), [this, &bytes]() -> Task<void> { return write(std::move(bytes)); });
+  }
+  // What has come by the end of the stream.
+  std::string rest() {
+    std::string out;
+    runtime::block_on(world_.shard(), [this, &out]() -> Task<void> { return read(out); });
+    return out;
+  }
+
+ private:
+  Task<void> write(std::string bytes) {
+    std::vector<runtime::Chunk> chunks(1);
+    chunks[0].memory = bytes::Shared::copy(bytes);
+    (void)co_await socket_->write(std::move(chunks));
+  }
+  Task<void> read(std::string& out) {
+    std::vector<std::byte> part(4096);
+    for (;;) {
+      const auto n = co_await socket_->read_some(part);
+      if (!n || *n == 0) co_return;
+      out += bytes::as_text(bytes::Bytes(part).first(*n));
+    }
+  }
+
+  runtime::SimWorld& world_;
+  std::unique_ptr<runtime::Socket> socket_;
+};
+
+class CrowdTest : public EndpointTest {
+ protected:
+  CrowdTest() : EndpointTest(few()) {}
+  static EndpointOptions few() {
+    EndpointOptions out;
+    out.connections_max = 8;
+    out.request_max = seconds(10);
+    return out;
+  }
+  std::unique_ptr<Peer> peer() {
+    std::unique_ptr<runtime::Socket> socket;
+    on_shard([this, &socket]() -> Task<void> { return connect(socket); });
+    return std::make_unique<Peer>(world_, std::move(socket));
+  }
+  Task<void> connect(std::unique_ptr<runtime::Socket>& out) {
+    auto socket = co_await world_.sockets().connect(world_.shard(), at_, {});
+    EXPECT_TRUE(socket.has_value());
+    out = std::move(*socket);
+  }
+};
+
+TEST_F(CrowdTest, who_takes_all_places_and_says_nothing_keeps_nobody_out) {
+  std::vector<std::unique_ptr<Peer>> silent;
+  for (int i = 0; i < 40; ++i) silent.push_back(peer());
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(call("GET", "/v1/clusters/x"));
+  EXPECT_LT(world_.clock().mono(), nanoseconds(seconds(1000 + 5)));  // nobody's time had to be over first
+  EXPECT_EQ(silent.front()->rest(), "");
+}
+
+TEST_F(CrowdTest, who_takes_too_long_to_say_it_is_closed) {
+  auto slow = peer();
+  const auto began = world_.clock().mono();
+  for (const char c : std::string_view("GET /v1/clus")) {
+    slow->send(std::string(1, c));
+    world_.run_for(milliseconds(500));
+  }
+  EXPECT_TRUE(call("GET", "/v1/clusters/x"));
+  EXPECT_EQ(slow->rest(), "");
+  EXPECT_EQ(world_.clock().mono() - began, nanoseconds(seconds(10)));
+}
+
+TEST_F(CrowdTest, a_coding_that_nobody_knows_ends_the_connection) {
+  // Were its end guessed, what is in the body would be taken for a request.
+  auto odd = peer();
+  odd->send(
+      "POST /v1/clusters HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\nGET /health HTTP/1.1\r\nHost: "
+      "h\r\n\r\n");
+  const auto said = odd->rest();
+  EXPECT_THAT(said, testing::StartsWith("HTTP/1.1 400 "));
+  EXPECT_THAT(said, testing::Not(HasSubstr("HTTP/1.1 200")));
+}
+
 class RegionTest : public EndpointTest {
  protected:
   static EndpointOptions options() {

@@ -155,6 +155,11 @@ class HttpService final : public Service {
           result = status_of(error);
           break;
         }
+        // A coding whose end nobody here knows: what follows would be taken for the next request.
+        if (parser.is_header_done() && !parser.get()[http::field::transfer_encoding].empty() && !parser.chunked()) {
+          result = 400;
+          break;
+        }
         if (parser.is_done()) break;
         if (!error && begin < end) continue;
         if (parser.is_header_done() && !continued) {
@@ -248,6 +253,7 @@ struct HttpServer::Impl {
   static ServerOptions server_options(const HttpOptions& options) {
     ServerOptions out;
     out.connections_max = options.connections_max;
+    out.make_room = options.make_room;
     out.idle_max = options.idle_max;
     out.protocol = "HTTP";
     out.transports = options.transports;

@@ -47,7 +47,8 @@ struct HttpOptions {
   std::uint64_t body_bytes_max = 1024 * 1024;
   milliseconds idle_max{60'000};        // a connection without traffic
   milliseconds request_max{30'000};     // from a request's first byte to its last
-  std::uint32_t connections_max = 256;  // at the limit nothing is accepted until one ends
+  std::uint32_t connections_max = 256;  // at the limit nothing is accepted until one ends, or
+  bool make_room = false;               // the longest silent one is closed for one that comes (server.h)
   TransportFactory transports;          // empty: plain TCP
   // What is answered to a request that was refused before the handler saw it (too large, too slow to be HTTP at all):
   // the status is kept, the rest is the hook's. Empty: a line of text.

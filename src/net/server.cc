@@ -20,6 +20,9 @@ constexpr auto log_interval = seconds(10);
 // cuts it short.
 constexpr auto accept_rest = seconds(1);
 
+// With Limits::make_room so many may be open over the limit for the moment it takes to close others.
+constexpr std::uint64_t room_making_max = 16;
+
 // How fast connections may come: on average `limit` a second, looked at over rate_window, so that a burst of
 // rate_window's worth passes after a quiet time.
 class Rate {
@@ -84,7 +87,9 @@ struct Server::Impl {
   bool spared(std::string_view listener) const { return listener == limits.spared_listener; }
   bool full(const Door& door) const {
     if (door.connections.load(std::memory_order_relaxed) >= door.limits.connections_max) return true;
-    return !spared(door.options.endpoint.listener) && open >= limits.connections_max;
+    // Those who are to go do so while the next come in.
+    const std::uint64_t over = limits.make_room ? room_making_max : 0;
+    return !spared(door.options.endpoint.listener) && open >= limits.connections_max + over;
   }
   runtime::Task<void> wait_for_turn(Door& door);
   bool too_many() const { return open > limits.connections_max && !stopping; }
@@ -251,7 +256,7 @@ void Server::Impl::seat(Door& door, Seat& seat, std::unique_ptr<runtime::Socket>
   seat.shard.post([this, &door, &seat, number = ++last_number, socket = std::move(socket)]() mutable {
     seat.scope.spawn(run(door, seat, std::move(socket), number));
   });
-  // The spared listener lets one in over the limit: another listener's goes.
+  // One was let in over the limit, by the spared listener or to make room: another goes.
   if (too_many() && !shedding) accepting->spawn(shed());
 }
 
@@ -278,12 +283,12 @@ runtime::Task<void> Server::Impl::shed() {
     WEIR_LOG_LIMITED(warn, log_interval,
                      "{} connections are open, allowed are {}: closing those that are silent longest", open,
                      limits.connections_max);
-    const auto before = open;
+    const auto before = counters.closed.load(std::memory_order_relaxed);  // others may come meanwhile
     auto& shard = oldest->shard();
     auto close = [victim = std::move(oldest)] { victim->close("another connection needs its place"); };
     co_await call(shard, std::move(close));
     runtime::Waiter gone(*home);
-    while (open >= before && !stopping) {
+    while (counters.closed.load(std::memory_order_relaxed) == before && !stopping) {
       one_left = &gone;
       co_await gone.wait();
       one_left = nullptr;

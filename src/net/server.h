@@ -52,6 +52,9 @@ struct Limits {
   // max.connection.creation.rate: on average over `rate_window`; who comes above it waits to be served.
   std::uint32_t connections_per_second_max = no_limit;
   std::map<std::string, ListenerLimits> listeners;  // by name; one that is not here has none of its own
+  // At the server's connections_max the one that was silent longest is closed for one that comes, instead of letting it
+  // wait: who keeps connections open and says nothing keeps nobody out.
+  bool make_room = false;
   // The listener that the server's connections_max and connections_per_second_max do not hold up, only its own do:
   // the brokers' own. Empty: none.
   std::string spared_listener;
