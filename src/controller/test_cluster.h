@@ -144,8 +144,9 @@ struct Officer {
   Officer(runtime::Shard& s, std::shared_ptr<zkclient::MemoryTree> tree, BrokerLink& link, std::int32_t id,
           ControllerOptions options = {}, Dies dies = Dies::never, std::uint64_t at = 0)
       : shard(s), scope(s), raw(tree->connect()) {
-    zkclient::FaultRule rule = [this, dies, at](const zkclient::FaultyCall&) {
-      if (operations++ == at && dies != Dies::never) die(dies);
+    dies_at = dies == Dies::never ? never : at;
+    zkclient::FaultRule rule = [this, dies](const zkclient::FaultyCall&) {
+      if (operations++ == dies_at) die(dies == Dies::never ? Dies::after : dies);
       return zkclient::FaultAt::none;
     };
     guarded = std::make_unique<GuardedZk>(*raw);
@@ -178,7 +179,9 @@ struct Officer {
   std::unique_ptr<zkclient::Zk> faulty;
   std::unique_ptr<zkclient::Zk> zk;
   std::unique_ptr<Controller> controller;
+  static constexpr std::uint64_t never = ~std::uint64_t{0};
   std::uint64_t operations = 0;
+  std::uint64_t dies_at = never;
   bool dead = false;
 };
 

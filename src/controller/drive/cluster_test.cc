@@ -427,6 +427,38 @@ TEST(Restart, WhoOnlyRegisteredAgainLeadsWhereTheOthersDied) {
   });
 }
 
+// And what is written on the way there misleads nobody: that controller may die after any of its operations.
+TEST(Restart, WhoOnlyRegisteredAgainLeadsWhoeverGoesOn) {
+  std::uint64_t n = 0;
+  for (bool died = true; died && !testing::Test::HasFailure(); ++n) {
+    SCOPED_TRACE(fmt::format("dies after {} operations", n));
+    story([&](runtime::Shard& shard) -> Task<void> {
+      World world(shard);
+      co_await world.open(3);
+      auto& first = world.start_officer(101);
+      (void)co_await world.settled();
+      world.start_officer(102);
+      co_await world.create("t", {{p0, {b1, b2, b3}}});
+      world.tree->disconnect(first.raw->session_id());
+      for (const auto id : {b1, b2}) {
+        co_await world.kill_broker(id);
+        co_await world.start_broker(id);
+      }
+      co_await world.register_again(b3);
+      first.dies_at = first.operations + n;
+      world.tree->reconnect(first.raw->session_id());
+      const auto shrunk = [&]() -> Task<bool> { co_return (co_await world.state("t")).isr.size() == 1; };
+      EXPECT_TRUE(co_await world.comes_true(shrunk));
+      (void)co_await world.settled();
+      EXPECT_EQ((co_await world.state("t")).leader, b3);
+      EXPECT_EQ((co_await world.state("t")).isr, Ids{b3});
+      died = first.dead;
+      co_await world.close();
+    });
+  }
+  EXPECT_GT(n, 10U);
+}
+
 // What the controller writes itself: a member that restarted before the write, whose event is still on its way, would
 // look to the next controller like one that stayed.
 TEST(Restart, AMembersNewLifeIsSeenBeforeAnElectionIsWritten) {

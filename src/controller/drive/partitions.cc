@@ -379,7 +379,9 @@ Controller::Impl::Lost Controller::Impl::came_back(const std::map<PartitionRef, 
       }
     }
     if (stayed && !later.empty()) out.emplace(at, std::move(later));
-    if (stayed || !away || partition->isr.size() < 2) continue;
+    // Who leads anew leads in a new epoch, also where nobody else could: in its old one it would write what others do
+    // not know from what it may have lost.
+    if (stayed || partition->replicas.size() < 2 || (away && partition->isr.size() < 2)) continue;
     doubt(at, no_broker, zxid);
     for (const auto id : later) doubt(at, id, zxid);
   }
