@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import OFFSET_END, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import ConfigResource, ResourceType
 from support import wire
 from support.clients import admin, create_topic, produce, read, values, watermarks
@@ -184,17 +184,28 @@ def test_retention_by_size_and_time(make_server, name):
     assert produce(server, f"{name}-time", [b"new"]) == [(0, 30)]
 
 
-def test_delete_records(make_server, server, name):
-    from support.tools import kafka
+def test_delete_records(make_server, name):
+    """What is deleted is gone for every reader, and stays gone."""
+    server = make_server()
     create_topic(server, name)
-    produce(server, name, [b"x"] * 10)
-    api = wire.api_versions(server.host, server.port)
-    if 21 not in api:
-        pytest.skip("DeleteRecords is not advertised")
-    (file := server.folder / f"{name}.json").write_text(
-        '{"version": 1, "partitions": [{"topic": "%s", "partition": 0, "offset": 4}]}' % name)
-    kafka("3.9.1", "kafka-delete-records", "--bootstrap-server", server.bootstrap, "--offset-json-file", file)
+    produce(server, name, [str(i).encode() for i in range(10)])
+
+    def delete(offset):
+        [answer] = admin(server).delete_records([TopicPartition(name, 0, offset)]).values()
+        return answer.result(20).low_watermark
+
+    assert delete(4) == 4
     assert watermarks(server, name) == (4, 10)
+    assert values(read(server, name, 6)) == [str(i).encode() for i in range(4, 10)]
+    assert delete(2) == 4, "what is gone does not come back"
+    with pytest.raises(KafkaException, match="OFFSET_OUT_OF_RANGE|out of range"):
+        delete(11)
+    server.stop_broker()
+    server.start_broker()
+    assert watermarks(server, name) == (4, 10)
+    assert delete(OFFSET_END) == 10
+    assert watermarks(server, name) == (10, 10)
+    assert produce(server, name, [b"next"]) == [(0, 10)]
 
 
 def test_second_start_is_refused(make_server, name):
