@@ -65,6 +65,20 @@ Outcome<> outcome(const Stored<>& stored) {
 // Steps that wait for data to be copied.
 bool copies(StepKind kind) {
   return kind == StepKind::back || kind == StepKind::spread || kind == StepKind::drain || kind == StepKind::settled;
+constexpr const char* broker_failed = "BROKER_FAILED";
+
+// As decide() says it of what is found later.
+Outcome<> with_name(std::int32_t broker, Outcome<> started) {
+  if (started || started.error().kind != Failure::Kind::not_ready) return started;
+  auto failure = started.error();
+  failure.text = fmt::format("Broker {} does not start: {}", broker, failure.text);
+  return std::unexpected(std::move(failure));
+}
+
+bool starts(StepKind kind) {
+  return kind == StepKind::start || kind == StepKind::registered || kind == StepKind::restart;
+}
+
 }
 
 const ClusterSpec& wanted(const Operation& operation) { return operation.going_back ? operation.from : operation.to; }
@@ -261,7 +275,8 @@ Task<Driver::Next> Driver::step(Versioned<Operation> operation, Versioned<Cluste
       co_return co_await failed(std::move(operation), std::move(cluster), "STEP_STALLED",
                                 fmt::format("For too long {}.", decision.text));
     case Decision::Kind::fail:
-      co_return co_await failed(std::move(operation), std::move(cluster), "STEP_FAILED", std::move(decision.text));
+      co_return co_await failed(std::move(operation), std::move(cluster),
+                                starts(step.kind) ? broker_failed : "STEP_FAILED", std::move(decision.text));
     case Decision::Kind::act: break;
   }
   // An election may be asked for again and again, and bring nothing.
@@ -284,7 +299,7 @@ Task<Driver::Next> Driver::step(Versioned<Operation> operation, Versioned<Cluste
   }
   // What follows may be no write: whoever was replaced meanwhile does not begin it.
   if (auto still = co_await fence_.confirm(); !still || !acts()) co_return Next::pause;
-  co_return co_await carry_out(std::move(operation), std::move(cluster), index, std::move(decision.action));
+  co_return co_await carry_out(std::move(operation), std::move(cluster), index, std::move(decision));
 }
 
 Task<Driver::Next> Driver::done(Versioned<Operation> operation, std::size_t index) {
@@ -295,7 +310,7 @@ Task<Driver::Next> Driver::done(Versioned<Operation> operation, std::size_t inde
 }
 
 Task<Driver::Next> Driver::carry_out(Versioned<Operation> operation, Versioned<Cluster> cluster, std::size_t index,
-                                     Action action) {
+                                     Decision decision) {
   using Kind = Action::Kind;
   const KafkaView view{&shard_, &zk_, cluster.value.chroot()};
   const auto& spec = wanted(operation.value);
@@ -313,6 +328,7 @@ Task<Driver::Next> Driver::carry_out(Versioned<Operation> operation, Versioned<C
       break;
     }
     case Kind::put:
+  auto& action = decision.action;
       for (const auto id : action.brokers) {
         if (result) result = co_await put(cluster.value, spec, id);
       }
@@ -320,7 +336,8 @@ Task<Driver::Next> Driver::carry_out(Versioned<Operation> operation, Versioned<C
     case Kind::start: result = co_await start_all(cluster.value, action.brokers); break;
     case Kind::restart: {
       const provision::StopHow how;
-      result = co_await place_.restart(key(cluster.value, action.brokers.front()), how, options_.start_max);
+      const auto id = action.brokers.front();
+      result = with_name(id, co_await place_.restart(key(cluster.value, id), how, options_.start_max));
       break;
     }
     case Kind::elect: result = outcome(co_await elect(view, action.partitions)); break;
@@ -371,13 +388,18 @@ Task<Driver::Next> Driver::carry_out(Versioned<Operation> operation, Versioned<C
     case Failure::Kind::not_ready:
     case Failure::Kind::system: break;
   }
-  co_return co_await failed(std::move(operation), std::move(cluster), "BROKER_FAILED", failure.text);
+  co_return co_await failed(std::move(operation), std::move(cluster), broker_failed, failure.text);
 }
 
 // A creation ends as FAILED. An update is taken back, and says so at its end.
 Task<Driver::Next> Driver::failed(Versioned<Operation> operation, Versioned<Cluster> cluster, std::string code,
                                   std::string text) {
   auto& o = operation.value;
+    if (!decision.note_after.empty()) {
+      operation.value.steps[index].note = decision.note_after;
+      (void)co_await store_.set_operation(std::move(operation));
+      co_return Next::again;
+    }
   auto& c = cluster.value;
   WEIR_LOG(warn, "operation {} of cluster {}: {}", o.type, c.name, text);
   if (o.type == "DELETE_CLUSTER") {  // there is nothing to go back to: it is tried until it is done
@@ -529,7 +551,7 @@ constexpr std::size_t at_once = 32;
 Task<Outcome<>> Driver::start_all(Cluster cluster, std::vector<std::int32_t> brokers) {
   std::vector<Outcome<>> results(brokers.size());
   auto one = [this, &cluster, &brokers, &results](std::size_t i) -> Task<void> {
-    results[i] = co_await place_.start(key(cluster, brokers[i]), options_.start_max);
+    results[i] = with_name(brokers[i], co_await place_.start(key(cluster, brokers[i]), options_.start_max));
   };
   std::function<Task<void>(std::size_t)> each = one;
   co_await zkclient::pipeline(shard_, brokers.size(), at_once, std::move(each));

@@ -68,7 +68,8 @@ class Driver {
   Task<void> drive(std::string cluster_id);
   Task<Next> one_step(std::string cluster_id);
   Task<Next> step(Versioned<Operation> operation, Versioned<Cluster> cluster, std::size_t index);
-  Task<Next> carry_out(Versioned<Operation> operation, Versioned<Cluster> cluster, std::size_t index, Action action);
+  Task<Next> carry_out(Versioned<Operation> operation, Versioned<Cluster> cluster, std::size_t index,
+                       Decision decision);
   Task<Next> done(Versioned<Operation> operation, std::size_t index);
   Task<Next> failed(Versioned<Operation> operation, Versioned<Cluster> cluster, std::string code, std::string text);
   Task<Next> finish(Versioned<Operation> operation, Versioned<Cluster> cluster);

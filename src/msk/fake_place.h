@@ -37,6 +37,7 @@ class FakePlace final : public provision::Place {
   std::vector<std::string> log;  // "start c/1"
   std::function<std::optional<Failure>(const std::string& what, const provision::BrokerSpec& spec)> trouble;
   std::function<Task<void>(std::int32_t broker)> at_start;  // before a start is answered
+  std::function<Task<void>(std::int32_t broker)> at_stop;   // before a stop is answered
   std::function<void(const std::string& what)> after;       // of each change, for tests that cut off here
 
   Task<Outcome<std::string>> free_block(std::vector<std::string> taken, std::int32_t,
@@ -56,6 +57,7 @@ class FakePlace final : public provision::Place {
     auto& broker = all[spec.key];
     if (broker.state == provision::BrokerState::running && !(broker.spec == spec)) broker.stale = true;
     broker.spec = std::move(spec);
+    if (after) after("put");
     co_return Outcome<>{};
   }
   Task<Outcome<>> start(provision::BrokerKey key, milliseconds) override {
@@ -63,6 +65,7 @@ class FakePlace final : public provision::Place {
     if (found == all.end()) co_return std::unexpected(Failure{Failure::Kind::unknown_broker, "unknown"});
     if (found->second.state == provision::BrokerState::running) co_return Outcome<>{};
     if (auto bad = note("start", found->second.spec)) {
+      if (bad->kind == Failure::Kind::closed) co_return std::unexpected(*bad);  // nobody is there to start it
       found->second.state = provision::BrokerState::backing_off;
       found->second.cause = bad->text;
       co_return std::unexpected(*bad);
@@ -77,9 +80,11 @@ class FakePlace final : public provision::Place {
   Task<Outcome<>> stop(provision::BrokerKey key, provision::StopHow) override {
     const auto found = all.find(key);
     if (found == all.end()) co_return std::unexpected(Failure{Failure::Kind::unknown_broker, "unknown"});
+    if (found->second.state == provision::BrokerState::stopped) co_return Outcome<>{};
     if (auto bad = note("stop", found->second.spec)) co_return std::unexpected(*bad);
     (void)co_await zk_.remove(node(found->second.spec));
     found->second.state = provision::BrokerState::stopped;
+    if (at_stop) co_await at_stop(key.broker);
     if (after) after("stop");
     co_return Outcome<>{};
   }
@@ -94,6 +99,7 @@ class FakePlace final : public provision::Place {
     if (auto bad = note("remove", found->second.spec)) co_return std::unexpected(*bad);
     (void)co_await zk_.remove(node(found->second.spec));
     all.erase(key);
+    if (after) after("remove");
     co_return Outcome<>{};
   }
   std::optional<provision::BrokerStatus> status(const provision::BrokerKey& key) const override {
@@ -132,8 +138,10 @@ class FakePlace final : public provision::Place {
     return zkwire::layout::encode(out);
   }
   std::optional<Failure> note(const std::string& what, const provision::BrokerSpec& spec) {
-    log.push_back(what + " " + std::to_string(spec.key.broker));
-    return trouble ? trouble(what, spec) : std::nullopt;
+    auto bad = trouble ? trouble(what, spec) : std::nullopt;
+    // What a process that is dead asks for is not asked for.
+    if (!bad || bad->kind != Failure::Kind::closed) log.push_back(what + " " + std::to_string(spec.key.broker));
+    return bad;
   }
 
   zkclient::Zk& zk_;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -43,6 +44,7 @@ class MskTest : public testing::Test {
     options.certify = [](std::string, std::vector<std::string>, std::vector<std::string>) {
       return std::expected<Certificate, std::string>(Certificate{"certificate", "authority"});
     };
+    if (tune) tune(options);
     service = std::make_unique<Service>(shard, world.random(), *zk, place, options);
     runtime::block_on(shard, [this]() -> Task<void> { return started(); });
   }
@@ -169,6 +171,7 @@ class MskTest : public testing::Test {
   std::unique_ptr<zkclient::Zk> zk{tree->connect()};
   std::unique_ptr<zkclient::Zk> brokers_zk{tree->connect()};
   FakePlace place{*brokers_zk};
+  std::function<void(ServiceOptions&)> tune;  // of control planes made from now on
   std::unique_ptr<Service> service;
 };
 

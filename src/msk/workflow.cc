@@ -15,11 +15,11 @@ bool has(const std::vector<std::int32_t>& list, std::int32_t id) { return std::r
 
 // --- answers
 
-Decision done() { return {Decision::Kind::done, {}, {}, {}}; }
-Decision wait(std::string text) { return {Decision::Kind::wait, {}, {}, std::move(text)}; }
-Decision failure(std::string text) { return {Decision::Kind::fail, {}, {}, std::move(text)}; }
+Decision done() { return {Decision::Kind::done, {}, {}, {}, {}}; }
+Decision wait(std::string text) { return {Decision::Kind::wait, {}, {}, {}, std::move(text)}; }
+Decision failure(std::string text) { return {Decision::Kind::fail, {}, {}, {}, std::move(text)}; }
 Decision act(Action action, std::string note = {}) {
-  return {Decision::Kind::act, std::move(action), std::move(note), {}};
+  return {Decision::Kind::act, std::move(action), std::move(note), {}, {}};
 }
 Action on(Action::Kind kind, std::vector<std::int32_t> brokers = {}) {
   Action action;
@@ -41,6 +41,10 @@ BrokerFact fact(const Facts& facts, std::int32_t broker) {
 
 // --- steps
 
+Decision does_not_start(std::int32_t id, const BrokerFact& broker) {
+  return failure(fmt::format("Broker {} does not start: {}", id, broker.cause));
+}
+
 // What is done once it was carried out: the step's note says that it was.
 constexpr std::string_view carried_out = "done";
 
@@ -53,7 +57,7 @@ Decision start(const Cluster& cluster, const Facts& facts) {
   std::vector<std::int32_t> down;
   for (const auto id : members_of(cluster)) {
     const auto broker = fact(facts, id);
-    if (broker.failed) return failure(fmt::format("Broker {} does not start: {}", id, broker.cause));
+    if (broker.failed) return does_not_start(id, broker);
     if (!broker.running) down.push_back(id);
   }
   return down.empty() ? done() : act(on(Action::Kind::start, std::move(down)));
@@ -62,7 +66,7 @@ Decision start(const Cluster& cluster, const Facts& facts) {
 Decision registered(const Cluster& cluster, const Facts& facts) {
   for (const auto id : members_of(cluster)) {
     const auto broker = fact(facts, id);
-    if (broker.failed) return failure(fmt::format("Broker {} does not start: {}", id, broker.cause));
+    if (broker.failed) return does_not_start(id, broker);
     if (!broker.registered) return wait(fmt::format("broker {} is not registered yet", id));
   }
   return done();
@@ -74,11 +78,21 @@ Decision safe(const Step& step, const Facts& facts) {
   return unsafe.empty() ? done() : wait(std::move(unsafe));
 }
 
+// The note is the life that is to end. With a mark when it had failed before: then a failure that is seen later may be
+// the old one, and the restart not carried out yet.
+constexpr std::string_view had_failed = " failed";
+
 Decision restart(const Step& step, const Facts& facts) {
   const auto broker = fact(facts, step.broker);
-  if (step.note.empty()) return act(on(Action::Kind::restart, {step.broker}), std::to_string(broker.life));
-  if (broker.failed) return failure(fmt::format("Broker {} does not start: {}", step.broker, broker.cause));
-  const bool new_life = broker.registered && std::to_string(broker.life) != step.note;
+  if (step.note.empty()) {
+    auto note = std::to_string(broker.life);
+    if (broker.failed) note += had_failed;
+    return act(on(Action::Kind::restart, {step.broker}), std::move(note));
+  }
+  const bool failed_before = step.note.ends_with(had_failed);
+  if (broker.failed && !failed_before) return does_not_start(step.broker, broker);
+  const auto old_life = step.note.substr(0, step.note.find(' '));
+  const bool new_life = broker.registered && std::to_string(broker.life) != old_life;
   if (new_life && broker.running && !broker.stale) return done();
   if (broker.running && !broker.stale && !broker.registered) {
     return wait(fmt::format("broker {} is not registered yet", step.broker));
@@ -157,7 +171,10 @@ Decision move(const Step& step, const Cluster& cluster, const Facts& facts, cons
   }
   if (action.assignment.empty() || step.note == last_try) return done();
   const char tries = step.note.empty() ? '0' : step.note.front();
-  return act(std::move(action), std::string(1, static_cast<char>(tries + 1)));
+  auto decision = act(std::move(action));
+  decision.note_after = std::string(1, static_cast<char>(tries + 1));
+  return decision;
+  // Counted when it was asked for: a control plane that dies before has not tried.
 }
 
 // Those that go: of a cluster that shrinks, and those that were added by an operation that is taken back.

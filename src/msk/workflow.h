@@ -85,8 +85,9 @@ struct Decision {
   };
   Kind kind = Kind::wait;
   Action action;
-  std::string note;  // what the step is to remember, written before `action` is done; empty: as it was
-  std::string text;  // of wait and fail: for people
+  std::string note;        // what the step is to remember, written before `action` is done; empty: as it was
+  std::string note_after;  // the same, written when it was done
+  std::string text;        // of wait and fail: for people
 };
 
 // The steps of an operation from -> to. `members` are the brokers as they are.
