@@ -6,7 +6,7 @@ import time
 
 import pytest
 from confluent_kafka import OFFSET_END, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import ConfigResource, ResourceType
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
 from support import wire
 from support.clients import admin, create_topic, produce, read, values, watermarks
 from support.ports import free_port
@@ -191,7 +191,8 @@ def test_delete_records(make_server, name):
     produce(server, name, [str(i).encode() for i in range(10)])
 
     def delete(offset):
-        [answer] = admin(server).delete_records([TopicPartition(name, 0, offset)]).values()
+        client = AdminClient({"bootstrap.servers": server.bootstrap})  # one that has seen no broker go
+        [answer] = client.delete_records([TopicPartition(name, 0, offset)]).values()
         return answer.result(20).low_watermark
 
     assert delete(4) == 4
