@@ -19,6 +19,8 @@ namespace {
 constexpr auto topic = cluster::group_metadata_topic;
 // offsets.commit.timeout.ms in Kafka: how long a record of the coordinator may take to be committed.
 constexpr milliseconds commit_timeout{5000};
+// How often a load that waits for its records to be committed looks at the in-sync set.
+constexpr milliseconds look_again{100};
 // One read while loading.
 constexpr std::uint64_t load_bytes = 1 * MiB;
 
@@ -135,7 +137,22 @@ Task<void> Groups::resigned(PartitionId partition, std::optional<LeaderEpoch> ep
   co_await runtime::call(part.shard, std::move(end));
 }
 
-// Reads the partition from its start to what was its end at the election, and hands the records to the runtime.
+// What was read may still go when another member of the in-sync set leads next; a generation or an offset that a client
+// was told of must not. Kafka answers with it at once. A leader that is alone in its set has lost all others to it.
+Task<bool> Groups::all_committed(Part& part, replica::Partition& partition, Offset end) {
+  const auto tenure = partition.tenure();
+  while (!part.stopped && partition.high_watermark() < end && partition.maximal_isr().size() > 1) {
+    auto done = co_await partition.committed(end - 1, look_again, tenure);
+    if (!done && done.error().code != ErrorCode::REQUEST_TIMED_OUT &&
+        done.error().code != ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND) {
+      co_return false;
+    }
+  }
+  co_return !part.stopped;
+}
+
+// Reads the partition from its start to what was its end at the election, waits until the in-sync set has that, and
+// hands the records to the runtime.
 Task<void> Groups::load(Part& part, PartitionId index, LeaderEpoch epoch) {
   const auto began = part.shard.clock().mono();
   auto partition = replicas_.find(topic, index);
@@ -185,6 +202,10 @@ Task<void> Groups::load(Part& part, PartitionId index, LeaderEpoch epoch) {
     }
     if (*next) at = **next;
     if (at == before) break;  // a first batch larger than was read, or a damaged one
+  }
+  if (!co_await all_committed(part, *partition, end)) {
+    part.runtime->fail_load(index.value, epoch);
+    co_return;
   }
   carry_out(part, part.runtime->finish_load(index.value, epoch, now(part)));
   if (records_read > 0) {

@@ -96,6 +96,7 @@ class Groups {
   runtime::Task<void> await_commit(Part& part, std::shared_ptr<replica::Partition> partition, Offset last,
                                    std::int32_t index, coordinator::AppendId id);
   runtime::Task<void> load(Part& part, PartitionId partition, LeaderEpoch epoch);
+  static runtime::Task<bool> all_committed(Part& part, replica::Partition& partition, Offset end);
   void arm(Part& part);
 
   runtime::Pool& pool_;

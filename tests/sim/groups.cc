@@ -147,6 +147,8 @@ Task<bool> Groups::join(Groups* self, Member* member) {
     member->partitions.emplace_back(static_cast<std::int32_t>(one));
   }
   if (member->generation > self->newest_) {
+    self->cluster_.tell(fmt::format("member {}: generation {} by broker {}", member->number, member->generation,
+                                    member->coordinator.value));
     self->newest_ = member->generation;
     ++self->generations_;
   }
