@@ -14,6 +14,7 @@
 #include "broker/test_running.h"
 #include "protocol/messages/describe_log_dirs.h"
 #include "protocol/messages/update_metadata.h"
+#include "zkwire/layout.h"
 
 namespace weir::broker {
 namespace {
@@ -100,6 +101,46 @@ TEST(BrokerLogDirs, AVolumeIsNeverNegative) {
   ASSERT_TRUE(out);
   EXPECT_EQ(out->results.at(0).total_bytes, std::numeric_limits<std::int64_t>::max());
   EXPECT_EQ(out->results.at(0).usable_bytes, std::numeric_limits<std::int64_t>::max());
+}
+
+// With another broker in the cluster it is left alone, and its disk is told as broken: kafka-log-dirs names it.
+TEST(BrokerLogDirs, AFailedDirectoryIsNamedAndTheOthersAreTold) {
+  Running r({{"log.dirs", "/a,/b"}, {"log.flush.interval.messages", "1"}});
+  auto other = r.cluster.tree->connect(milliseconds(3'600'000));
+  r.cluster.run([&]() -> Task<void> {
+    zkwire::layout::BrokerRegistration second;
+    second.endpoints = {{"PLAINTEXT", "PLAINTEXT", "127.0.0.2", 9092}};
+    auto there = co_await other->create(zkwire::layout::path_of_broker(BrokerId{2}), zkwire::layout::encode(second),
+                                        zkclient::CreateMode::ephemeral);
+    EXPECT_TRUE(there);
+  });
+  ASSERT_EQ(r.client->create_topic("t", 4), ErrorCode::NONE);
+  r.cluster.world.run_for(seconds(5));
+  r.cluster.world.files().set_fault([](auto op, const std::string& path) {
+    return op == runtime::SimFiles::Op::sync && path.starts_with("/b/") ? EIO : 0;
+  });
+  int refused = 0;
+  for (int p = 0; p < 4; ++p) {
+    const auto error = r.client->produce("t", p, std::vector<std::string>{"x"}).error;
+    refused += error == ErrorCode::KAFKA_STORAGE_ERROR ? 1 : 0;
+  }
+  EXPECT_GT(refused, 0);
+  EXPECT_LT(refused, 4) << "what is in the other directory goes on";
+  for (std::int16_t version = 0; version <= 4; ++version) {
+    SCOPED_TRACE(version);
+    const auto out = r.client->call<Out>(version, asking(std::nullopt));
+    ASSERT_TRUE(out);
+    ASSERT_EQ(out->results.size(), 2U);
+    EXPECT_EQ(out->results[0].error_code, 0);
+    EXPECT_FALSE(out->results[0].topics.empty());
+    EXPECT_EQ(out->results[1].log_dir, "/b");
+    EXPECT_EQ(out->results[1].error_code, static_cast<std::int16_t>(ErrorCode::KAFKA_STORAGE_ERROR));
+    EXPECT_TRUE(out->results[1].topics.empty());
+    EXPECT_EQ(out->results[1].total_bytes, -1);
+  }
+  EXPECT_EQ(r.cluster.failed, "") << "one directory is left";
+  r.cluster.world.files().set_fault(nullptr);
+  r.cluster.run([&]() -> Task<void> { co_await other->close(); });
 }
 
 // Its log stays until the controller says that it goes.

@@ -60,6 +60,7 @@ struct Cluster {
     env.clock = &world.clock();
     env.random = &world.random();
     env.metrics = registry.get();
+    env.failed = [this](const std::string& why) { failed = why; };
     env.connect = [this](zkclient::RealOptions options) -> Result<std::unique_ptr<zkclient::Zk>> {
       auto made = tree->connect(options.session_timeout);
       session_id = made->session_id();
@@ -104,6 +105,7 @@ struct Cluster {
   std::unique_ptr<metrics::Registry> registry;
   std::unique_ptr<Broker> broker;
   std::int64_t session_id = 0;
+  std::string failed;  // why the broker could not go on
   nanoseconds zk_latency = milliseconds(1);  // of each call of the coordination service, each way
 };
 
