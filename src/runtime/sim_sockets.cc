@@ -351,6 +351,7 @@ Task<Io<std::unique_ptr<Socket>>> SimSockets::connect_as(SimProcess* process, Sh
   while (state->cut || state->down.contains(to.host) || state->link(from, to.host).cut ||
          state->link(to.host, from).cut) {
     const auto left = deadline - state->world.clock().mono();
+    if (options.connect_given_up && *options.connect_given_up) co_return failed(ECANCELED, "connect to", to.text());
     if (left <= nanoseconds(0)) co_return failed(ETIMEDOUT, "connect to", to.text());
     co_await sleep(shard, std::min<nanoseconds>(left, milliseconds(100)));
   }

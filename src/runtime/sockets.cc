@@ -16,6 +16,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <functional>
 #include <system_error>
 
 #include "runtime/asio_shard.h"
@@ -41,6 +42,7 @@ std::unexpected<IoError> failed(int number, std::string_view what, const std::st
 constexpr std::size_t parts_per_call_max = 64;
 constexpr std::uint64_t sendfile_bytes_max = 1024 * 1024;
 constexpr std::size_t copy_bytes = 64 * 1024;
+constexpr milliseconds given_up_look{100};
 // Reads that needed no wait, and bytes sent without one, before other connections of the shard get their turn.
 constexpr int eager_reads_max = 32;
 constexpr std::size_t low_water_from = 16 * 1024;
@@ -453,7 +455,7 @@ class TcpSockets final : public Sockets {
       auto socket = co_await connect_one(shard, name, to, options, deadline);
       if (socket) co_return socket;
       last = std::unexpected(socket.error());
-      if (shard.clock().mono() >= deadline) break;
+      if (shard.clock().mono() >= deadline || last.error().number == ECANCELED) break;
     }
     co_return last;
   }
@@ -478,16 +480,27 @@ class TcpSockets final : public Sockets {
         ::close(fd);
         co_return failed(error.value(), "connect to", to.text());
       }
-      bool timed_out = false;
-      const auto timer = shard.schedule(deadline, [&pending, &timed_out] {
-        timed_out = true;
+      int ended = 0;
+      const auto given_up = [&options] { return options.connect_given_up && *options.connect_given_up; };
+      const auto look_at = [&] {
+        const auto next = shard.clock().mono() + given_up_look;
+        return options.connect_given_up ? std::min<nanoseconds>(deadline, next) : deadline;
+      };
+      std::uint64_t timer = 0;
+      std::function<void()> look = [&] {
+        ended = given_up() ? ECANCELED : shard.clock().mono() >= deadline ? ETIMEDOUT : 0;
+        if (ended == 0) {
+          timer = shard.schedule(look_at(), [&look] { look(); });
+          return;
+        }
         boost::system::error_code ignored;
         pending.cancel(ignored);
-      });
+      };
+      timer = shard.schedule(look_at(), [&look] { look(); });
       ReadyAwaiter<tcp::socket> ready{pending, asio::socket_base::wait_write};
       co_await ready;
       shard.cancel(timer);
-      if (timed_out) co_return failed(ETIMEDOUT, "connect to", to.text());
+      if (ended != 0) co_return failed(ended, "connect to", to.text());
       if (ready.error) co_return failed(ready.error.value(), "connect to", to.text());
       int number = 0;
       socklen_t length = sizeof number;

@@ -71,6 +71,8 @@ struct SocketOptions {
   int receive_buffer_bytes = -1;
   int backlog = 128;
   milliseconds connect_max{10'000};  // for all addresses of a name together
+  // A connect ends, within a tenth of a second, when this becomes true (ECANCELED); read on its shard. May be null.
+  std::shared_ptr<const bool> connect_given_up = nullptr;
 };
 
 class Sockets {

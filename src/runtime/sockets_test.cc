@@ -423,5 +423,43 @@ TEST(SimSockets, a_cut_holds_bytes_up_and_a_reset_breaks) {
   });
 }
 
+// A host that does not answer, as a listener whose queue is full: what asked for the connection stops, and does not
+// wait until its time is over.
+TEST(SystemSockets, AConnectIsGivenUp) {
+  Shards shards(1);
+  auto& shard = shards[0];
+  block_on(shard, [&]() -> Task<void> {
+    SocketOptions options;
+    options.backlog = 0;
+    auto listener = system_sockets().listen(shard, {"127.0.0.1", 0}, options);
+    EXPECT_TRUE(listener);
+    if (!listener) co_return;
+    const auto to = (*listener)->local();
+    std::vector<std::unique_ptr<Socket>> queued;
+    options.connect_max = milliseconds(200);
+    for (bool full = false; !full && queued.size() < 50;) {
+      auto socket = co_await system_sockets().connect(shard, to, options);
+      full = !socket;
+      if (socket) queued.push_back(std::move(*socket));
+    }
+    EXPECT_LT(queued.size(), 50U);
+    options.connect_max = milliseconds(60'000);
+    const auto given_up = std::make_shared<bool>(false);
+    options.connect_given_up = given_up;
+    std::optional<int> ended;
+    const auto ask = [&]() -> Task<void> {
+      auto socket = co_await system_sockets().connect(shard, to, options);
+      ended = socket ? 0 : socket.error().number;
+    };
+    Scope scope(shard);
+    scope.spawn(ask());
+    EXPECT_FALSE(ended);
+    *given_up = true;
+    co_await scope.stop();
+    EXPECT_EQ(ended.value_or(0), ECANCELED);
+  });
+  shards.stop();
+}
+
 }  // namespace
 }  // namespace weir::runtime
