@@ -62,9 +62,6 @@ Outcome<> outcome(const Stored<>& stored) {
   return std::unexpected(Failure{hopeless ? Failure::Kind::system : Failure::Kind::busy, stored.error().text});
 }
 
-// Steps that wait for data to be copied.
-bool copies(StepKind kind) {
-  return kind == StepKind::back || kind == StepKind::spread || kind == StepKind::drain || kind == StepKind::settled;
 constexpr const char* broker_failed = "BROKER_FAILED";
 
 // As decide() says it of what is found later.
@@ -79,6 +76,9 @@ bool starts(StepKind kind) {
   return kind == StepKind::start || kind == StepKind::registered || kind == StepKind::restart;
 }
 
+// Steps that wait for data to be copied.
+bool copies(StepKind kind) {
+  return kind == StepKind::back || kind == StepKind::spread || kind == StepKind::drain || kind == StepKind::settled;
 }
 
 const ClusterSpec& wanted(const Operation& operation) { return operation.going_back ? operation.from : operation.to; }
@@ -312,6 +312,7 @@ Task<Driver::Next> Driver::done(Versioned<Operation> operation, std::size_t inde
 Task<Driver::Next> Driver::carry_out(Versioned<Operation> operation, Versioned<Cluster> cluster, std::size_t index,
                                      Decision decision) {
   using Kind = Action::Kind;
+  auto& action = decision.action;
   const KafkaView view{&shard_, &zk_, cluster.value.chroot()};
   const auto& spec = wanted(operation.value);
   Outcome<> result;
@@ -328,7 +329,6 @@ Task<Driver::Next> Driver::carry_out(Versioned<Operation> operation, Versioned<C
       break;
     }
     case Kind::put:
-  auto& action = decision.action;
       for (const auto id : action.brokers) {
         if (result) result = co_await put(cluster.value, spec, id);
       }
@@ -373,6 +373,11 @@ Task<Driver::Next> Driver::carry_out(Versioned<Operation> operation, Versioned<C
     }
   }
   if (result) {
+    if (!decision.note_after.empty()) {
+      operation.value.steps[index].note = decision.note_after;
+      (void)co_await store_.set_operation(std::move(operation));
+      co_return Next::again;
+    }
     if (!whole_step(action.kind)) co_return Next::again;
     operation.value.steps[index].note = carried_out;
     co_return co_await done(std::move(operation), index);
@@ -395,11 +400,6 @@ Task<Driver::Next> Driver::carry_out(Versioned<Operation> operation, Versioned<C
 Task<Driver::Next> Driver::failed(Versioned<Operation> operation, Versioned<Cluster> cluster, std::string code,
                                   std::string text) {
   auto& o = operation.value;
-    if (!decision.note_after.empty()) {
-      operation.value.steps[index].note = decision.note_after;
-      (void)co_await store_.set_operation(std::move(operation));
-      co_return Next::again;
-    }
   auto& c = cluster.value;
   WEIR_LOG(warn, "operation {} of cluster {}: {}", o.type, c.name, text);
   if (o.type == "DELETE_CLUSTER") {  // there is nothing to go back to: it is tried until it is done

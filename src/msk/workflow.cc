@@ -170,11 +170,11 @@ Decision move(const Step& step, const Cluster& cluster, const Facts& facts, cons
     if (!only_from.empty() && stays) action.assignment.erase({p.topic, p.partition});
   }
   if (action.assignment.empty() || step.note == last_try) return done();
+  // Counted when it was asked for: a control plane that dies before has not tried.
   const char tries = step.note.empty() ? '0' : step.note.front();
   auto decision = act(std::move(action));
   decision.note_after = std::string(1, static_cast<char>(tries + 1));
   return decision;
-  // Counted when it was asked for: a control plane that dies before has not tried.
 }
 
 // Those that go: of a cluster that shrinks, and those that were added by an operation that is taken back.
