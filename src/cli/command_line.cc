@@ -14,6 +14,7 @@
 #include "cli/credentials_line.h"
 #include "cli/log_flags.h"
 #include "cli/place.h"
+#include "cli/zookeeper_flag.h"
 #include "config/key.h"
 
 namespace weir::cli {
@@ -139,7 +140,7 @@ Binder add_up(CLI::App& root) {
   port("--metrics-port", v->metrics_port, "Port of each broker's Prometheus metrics; 0 for none", "11001");
   app->add_option("--api", v->api, "Where the control plane's API listens, the MSK API; none for no control plane")
       ->type_name("HOST:PORT")
-      ->default_str("127.0.0.1:4566");
+      ->default_str("port 4566 of --listen if that is a loopback address, else of 127.0.0.1; another if taken");
   app->add_option("--addresses", v->options.addresses, "Loopback addresses for the brokers of further clusters")
       ->type_name("127.A")
       ->default_str("127.0");
@@ -270,8 +271,7 @@ Binder add_migrate(CLI::App& root) {
       root.add_subcommand("migrate", "Take over brokers of a running Apache Kafka cluster: what stands in the way");
   migrate->require_subcommand(1);
   CLI::App* app = migrate->add_subcommand("check", "Say whether Weir can take a broker's place; changes nothing");
-  app->add_option("--zookeeper", v->options.zookeeper, "The cluster's ZooKeeper, as in zookeeper.connect")
-      ->type_name("HOST:PORT[,...][/CHROOT]");
+  add_zookeeper_flag(*app, v->options.zookeeper, "The cluster's ZooKeeper, as in zookeeper.connect");
   app->add_option("--broker-id", v->options.broker_id, "The broker to be replaced")
       ->type_name("N")
       ->check(CLI::NonNegativeNumber);

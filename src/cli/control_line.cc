@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "cli/log_flags.h"
+#include "cli/zookeeper_flag.h"
 
 namespace weir::cli {
 
@@ -87,8 +88,7 @@ Binder add_control(CLI::App& root) {
   };
   auto v = std::make_shared<Line>();
   CLI::App* app = root.add_subcommand("control", "Run the control plane alone: the MSK API, state in ZooKeeper");
-  app->add_option("--zookeeper", v->options.zookeeper, "Where its state lies, and its clusters' metadata")
-      ->type_name("HOST:PORT[,...][/CHROOT]")
+  add_zookeeper_flag(*app, v->options.zookeeper, "Where its state lies, and its clusters' metadata")
       ->default_str("127.0.0.1:2181");
   app->add_option("--api", v->api, "Where the API listens; by TLS when that is not a loopback address")
       ->type_name("HOST:PORT")

@@ -42,6 +42,10 @@ TEST(ControlLine, Control) {
   EXPECT_EQ(o.region, "eu-west-1");
   EXPECT_EQ(o.log.level, logging::Level::debug);
   EXPECT_THAT(wrong({"control", "--api", "nowhere"}), HasSubstr("nowhere is not HOST:PORT"));
+  EXPECT_THAT(wrong({"control", "--zookeeper", "a:1,b:99999"}),
+              HasSubstr("--zookeeper: a:1,b:99999: must be HOST[:PORT]"));
+  EXPECT_THAT(wrong({"migrate", "check", "--zookeeper", ":2181", "--broker-id", "1"}),
+              HasSubstr("--zookeeper: :2181: must be HOST[:PORT]"));
 }
 
 TEST(ControlLine, UpHasTheApiOrNone) {
@@ -50,6 +54,7 @@ TEST(ControlLine, UpHasTheApiOrNone) {
   EXPECT_FALSE(good<UpOptions>({"up", "--api", "none"}).control);
   EXPECT_EQ(good<UpOptions>({"up", "--api", "127.0.0.1:5000"}).api, (config::HostPort{"127.0.0.1", 5000}));
   EXPECT_THAT(wrong({"up", "--api", "5000x"}), HasSubstr("is not HOST:PORT"));
+  EXPECT_THAT(parse_command_line({"up", "--help"}).error().text, HasSubstr("port 4566 of --listen"));
 }
 
 TEST(ControlLine, ClusterAndOperation) {

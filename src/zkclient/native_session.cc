@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/zk_connect.h"
 #include "net/tls.h"
 #include "runtime/random.h"
 #include "zkclient/digest_md5.h"
@@ -33,30 +34,6 @@ std::string fresh_nonce() {
   runtime::system_random().fill(chance);
   std::string out;
   for (const auto b : chance) out += fmt::format("{:02x}", static_cast<unsigned>(b));
-  return out;
-}
-
-std::unexpected<Error> bad_connect(std::string_view what, std::string_view text) {
-  return fail(ErrorCode::INVALID_CONFIG, fmt::format("{}: '{}'", what, text));
-}
-
-Result<runtime::Address> parse_server(std::string_view one) {
-  runtime::Address out;
-  out.port = 2181;
-  auto host = one;
-  const auto colon = one.rfind(':');
-  const bool bracket = one.starts_with('[');
-  if (colon != std::string_view::npos && (!bracket || (colon > 0 && one[colon - 1] == ']'))) {
-    const auto digits = one.substr(colon + 1);
-    const auto end = std::from_chars(digits.data(), digits.data() + digits.size(), out.port);
-    if (end.ec != std::errc() || end.ptr != digits.data() + digits.size() || out.port == 0) {
-      return bad_connect("zookeeper.connect has a server whose port is none", one);
-    }
-    host = one.substr(0, colon);
-  }
-  if (bracket && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  if (host.empty()) return bad_connect("zookeeper.connect has a server without a name", one);
-  out.host = host;
   return out;
 }
 
@@ -97,26 +74,11 @@ ZkCode native_code(Code code) {
 }
 
 Result<ConnectString> parse_connect_string(std::string_view text) {
+  auto parsed = parse_zk_connect(text);
+  if (!parsed) return fail(ErrorCode::INVALID_CONFIG, fmt::format("zookeeper.connect={}: {}", text, parsed.error()));
   ConnectString out;
-  const auto slash = std::min(text.find('/'), text.size());
-  out.chroot = text.substr(slash);
-  while (!out.chroot.empty() && out.chroot.back() == '/') out.chroot.pop_back();
-  if (out.chroot.find("//") != std::string::npos) {
-    return bad_connect("the chroot of zookeeper.connect is no path", out.chroot);
-  }
-  auto hosts = text.substr(0, slash);
-  while (!hosts.empty()) {
-    const auto comma = std::min(hosts.find(','), hosts.size());
-    auto one = hosts.substr(0, comma);
-    hosts.remove_prefix(std::min(comma + 1, hosts.size()));
-    while (one.starts_with(' ')) one.remove_prefix(1);
-    while (one.ends_with(' ')) one.remove_suffix(1);
-    if (one.empty()) continue;
-    auto server = parse_server(one);
-    if (!server) return std::unexpected(server.error());
-    out.servers.push_back(std::move(*server));
-  }
-  if (out.servers.empty()) return bad_connect("zookeeper.connect names no server", text);
+  out.chroot = std::move(parsed->chroot);
+  for (auto& server : parsed->servers) out.servers.push_back({std::move(server.host), server.port});
   return out;
 }
 

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/zk_connect.h"
 #include "zkclient/hub.h"
 #include "zkclient/native.h"
 
@@ -95,6 +96,15 @@ const ACL_vector* acl_of(Acl acl) {
 // An empty node is written as one without data, as Kafka does.
 const char* data_of(const std::string& data) { return data.empty() ? nullptr : data.data(); }
 int size_of(const std::string& data) { return data.empty() ? -1 : static_cast<int>(data.size()); }
+
+// As libzookeeper reads it: a port to each host, and the last colon is the one before it.
+std::string hosts_of(const ZkConnect& where) {
+  std::string out;
+  for (const auto& server : where.servers) {
+    out += fmt::format("{}{}:{}", out.empty() ? "" : ",", server.host, server.port);
+  }
+  return out;
+}
 
 void on_log(const char* message) {
   const std::string_view text(message);
@@ -662,17 +672,11 @@ class RealZk final : public Zk {
 
 Result<std::unique_ptr<Zk>> connect(RealOptions options) {
   if (options.security || options.acl_of) return connect_native(std::move(options));
-  const auto slash = options.connect.find('/');
-  std::string hosts = options.connect.substr(0, slash);
-  std::string chroot = slash == std::string::npos ? std::string() : options.connect.substr(slash);
-  while (!chroot.empty() && chroot.back() == '/') chroot.pop_back();
-  if (hosts.empty()) {
-    return fail(ErrorCode::INVALID_CONFIG, fmt::format("zookeeper.connect names no server: '{}'", options.connect));
+  const auto where = parse_zk_connect(options.connect);
+  if (!where) {
+    return fail(ErrorCode::INVALID_CONFIG, fmt::format("zookeeper.connect={}: {}", options.connect, where.error()));
   }
-  if (chroot.find("//") != std::string::npos) {
-    return fail(ErrorCode::INVALID_CONFIG, fmt::format("the chroot of zookeeper.connect is no path: '{}'", chroot));
-  }
-  return std::unique_ptr<Zk>(std::make_unique<RealZk>(std::move(options), std::move(hosts), std::move(chroot)));
+  return std::unique_ptr<Zk>(std::make_unique<RealZk>(std::move(options), hosts_of(*where), where->chroot));
 }
 
 bool end_session(const RealOptions& options, std::string_view key, milliseconds timeout) {
@@ -691,9 +695,10 @@ bool end_session(const RealOptions& options, std::string_view key, milliseconds 
     if (state == ZOO_CONNECTED_STATE || state == ZOO_EXPIRED_SESSION_STATE) to.state = state;
     to.changed.notify_all();
   };
-  const auto hosts = options.connect.substr(0, options.connect.find('/'));
-  zhandle_t* zh = zookeeper_init2(hosts.c_str(), on_event, static_cast<int>(options.session_timeout.count()), &id,
-                                  &seen, 0, on_log);
+  const auto where = parse_zk_connect(options.connect);
+  if (!where) return false;
+  zhandle_t* zh = zookeeper_init2(hosts_of(*where).c_str(), on_event, static_cast<int>(options.session_timeout.count()),
+                                  &id, &seen, 0, on_log);
   if (zh == nullptr) return false;
   bool over = false;
   {

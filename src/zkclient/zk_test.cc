@@ -398,8 +398,9 @@ INSTANTIATE_TEST_SUITE_P(Body, NoServer, testing::Bool(),
 
 TEST_P(NoServer, EndsCallsAndClose) {
   auto security = GetParam() ? std::make_shared<Security>() : nullptr;
-  EXPECT_FALSE(connect({.connect = "", .security = security}));
-  EXPECT_FALSE(connect({.connect = "/chroot", .security = security}));
+  for (const char* bad : {"", "/chroot", ":2181", "127.0.0.1:99999", "127.0.0.1:x"}) {
+    EXPECT_FALSE(connect({.connect = bad, .security = security})) << bad;
+  }
   runtime::Shards shards(1);
   runtime::block_on(shards[0], [&]() -> Task<void> {
     auto zk = connect({.connect = "127.0.0.1:1", .security = security});  // nothing listens there
