@@ -11,6 +11,36 @@ namespace weir::replica::fetching {
 
 using runtime::call;
 
+namespace {
+
+constexpr milliseconds connect_max{3'000};
+constexpr milliseconds handshake_max{5'000};
+
+}  // namespace
+
+client::ConnectionOptions Dialling::options(const FetchOptions& of) {
+  auto to = of.connection;
+  to.request_timeout = std::min({to.request_timeout, of.socket_timeout, handshake_max});
+  to.socket.connect_max = std::min(to.socket.connect_max, connect_max);
+  to.socket.connect_given_up = given_up;
+  to.response_bytes_max =
+      std::max(to.response_bytes_max, 2 * static_cast<std::uint32_t>(std::max(of.response_max_bytes, 0)));
+  if (!to.transport) return to;
+  to.transport = [this, make = std::move(to.transport)](std::unique_ptr<runtime::Socket> socket,
+                                                        const runtime::Address& at) {
+    auto made = make(std::move(socket), at);
+    shaking_hands = made.get();
+    if (*given_up) made->close();
+    return made;
+  };
+  return to;
+}
+
+void Dialling::give_up() {
+  *given_up = true;
+  if (shaking_hands != nullptr) shaking_hands->close();
+}
+
 Item item_of(const StatePtr& state) {
   Item item;
   item.state = state;

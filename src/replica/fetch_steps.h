@@ -51,6 +51,16 @@ struct State {
 };
 using StatePtr = std::shared_ptr<State>;
 
+// A connection to a leader in the making. Neither a host that does not answer nor a process that takes the connection
+// and then says nothing holds up a stop. Outlives the calls of Connection::open that have its options.
+struct Dialling {
+  client::ConnectionOptions options(const FetchOptions& of);
+  void give_up();
+
+  std::shared_ptr<bool> given_up = std::make_shared<bool>(false);
+  net::Transport* shaking_hands = nullptr;  // to be set back when it is open, or is not to be
+};
+
 // A piece of work for the shard that owns the partition, and what came of it.
 struct Item {
   StatePtr state;

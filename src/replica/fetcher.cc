@@ -28,8 +28,6 @@ constexpr milliseconds give_up_every{50};
 constexpr milliseconds first_backoff{20};
 // A log that parts from its leader's in more places than this asks on with the next round.
 constexpr int truncation_rounds_max = 100;
-constexpr milliseconds connect_max{3'000};
-constexpr milliseconds handshake_max{5'000};
 constexpr std::int16_t diverging_epochs_from = 12;  // of Fetch
 constexpr std::int16_t topic_ids_from = 13;
 
@@ -94,6 +92,7 @@ class Fetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
   }
   void stop() {
     bell_.wake();
+    dialling_.give_up();
     disconnect();
   }
 
@@ -193,6 +192,7 @@ class Fetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
   std::int64_t without_id_ = 0;  // partitions whose topic has no id
 
   std::shared_ptr<client::Connection> connection_;
+  fetching::Dialling dialling_;
   std::int16_t fetch_version_ = 0;
   Divergence divergence_ = Divergence::unknown;
   bool session_by_id_ = false;
@@ -214,12 +214,9 @@ Task<bool> Fetchers::Fetcher::connected() {
   const auto address = options().address ? options().address(leader_) : std::nullopt;
   std::string why = "its address is not known yet";
   if (address) {
-    auto to = options().connection;
-    to.request_timeout = std::min({to.request_timeout, options().socket_timeout, handshake_max});
-    to.socket.connect_max = std::min(to.socket.connect_max, connect_max);
-    to.response_bytes_max =
-        std::max(to.response_bytes_max, 2 * static_cast<std::uint32_t>(std::max(options().response_max_bytes, 0)));
+    auto to = dialling_.options(options());
     auto opened = co_await client::Connection::open(shard(), owner_.scope_, *options().sockets, *address, to);
+    dialling_.shaking_hands = nullptr;
     if (owner_.stopping_) {
       if (opened) (*opened)->close();
       co_return false;

@@ -26,7 +26,7 @@ class Peers {
                                                                 std::int64_t life = -1);
   // Closes what leads there; calls under way end with NETWORK_EXCEPTION.
   void drop(BrokerId broker);
-  // Closes all and waits for what runs inside. No calls afterwards.
+  // Closes all, also what is still shaking hands, and waits for what runs inside. No calls afterwards.
   runtime::Task<void> stop();
 
  private:
@@ -35,8 +35,13 @@ class Peers {
     std::int64_t life = -1;
     std::shared_ptr<client::Connection> connection;
     bool opening = false;
-    std::list<runtime::Waiter*> waiting;  // for who opens it
+    net::Transport* shaking_hands = nullptr;                         // while it is opened and connected
+    std::shared_ptr<bool> given_up = std::make_shared<bool>(false);  // nobody waits for it any more
+    std::list<runtime::Waiter*> waiting;                             // for who opens it
   };
+
+  runtime::Task<Result<std::shared_ptr<client::Connection>>> open(std::shared_ptr<Peer> peer);
+  static void give_up(Peer& peer, const std::string& why);
 
   runtime::Shard& shard_;
   runtime::Sockets& sockets_;
