@@ -42,6 +42,8 @@ constexpr milliseconds settle_wait{2000};
 // How long a stop lets the last answers leave, and how often it looks.
 constexpr milliseconds answers_wait{500};
 constexpr milliseconds answers_look{5};
+// How often what the logs take is compared with the quota.
+constexpr milliseconds space_look_interval{200};
 // What ZooKeeper's ticks add to a session timeout, at the most.
 constexpr milliseconds session_slack{8000};
 
@@ -130,6 +132,7 @@ struct Broker::Impl {
   Task<void> apply_config_changes();
   Task<void> apply_broker_config();
   void set_throttles();
+  Task<void> watch_space();
   bool give_up(const std::string& path, const std::string& why);
   Task<void> leave_directory(std::string path);
 
@@ -139,7 +142,8 @@ struct Broker::Impl {
   BrokerMetrics metrics;
   ImageBoard images;
   BrokerTls tls;
-  runtime::Waiter* tls_look = nullptr;  // of watch_tls()
+  runtime::Waiter* tls_look = nullptr;    // of watch_tls()
+  runtime::Waiter* space_look = nullptr;  // of watch_space()
   std::unique_ptr<IsrChanges> isr_changes;
   std::unique_ptr<replica::ReplicaManager> replicas;
   std::unique_ptr<Groups> groups;
@@ -339,7 +343,7 @@ Task<Result<>> Broker::Impl::settle_ids() {
     }
     if (meta->broker_id != no_broker) {
       if (node.id.value >= 0 && node.id != meta->broker_id) {
-        co_return fail(ErrorCode::INVALID_CONFIG,
+        co_return fail(ErrorCode::INCONSISTENT_CLUSTER_ID,
                        fmt::format("broker.id={} but {} belongs to broker {} (meta.properties)", node.id.value,
                                    live->config.log_dirs.front(), meta->broker_id.value));
       }
@@ -397,6 +401,29 @@ void Broker::Impl::set_throttles() {
   const auto live = node.config();
   replicas->leader_throttle().set_rate(live->config.leader_replication_throttled_rate);
   replicas->follower_throttle().set_rate(live->config.follower_replication_throttled_rate);
+  replicas->space().set_quota(live->config.weir_storage_quota_bytes);
+}
+
+// What the logs take, while there is a limit to it.
+Task<void> Broker::Impl::watch_space() {
+  auto before = replica::Space::Level::plenty;
+  while (!stopping) {
+    auto& space = replicas->space();
+    if (space.quota() > 0) co_await replicas->measure_space();
+    const auto now = space.level();
+    if (now != before && now == replica::Space::Level::plenty) {
+      WEIR_LOG(info, "there is room on the volume again: {} of {} bytes", space.used(), space.quota());
+    } else if (now != before) {
+      WEIR_LOG(error, "the volume is full: {} of {} bytes (weir.storage.quota.bytes); {}", space.used(), space.quota(),
+               now == replica::Space::Level::full ? "nothing is replicated to this broker" : "producers are refused");
+    }
+    before = now;
+    if (stopping) break;
+    runtime::Waiter look(control);
+    space_look = &look;
+    co_await look.wait(space_look_interval);
+    space_look = nullptr;
+  }
 }
 
 // A log directory failed a write (it may be full). With others in the cluster it is left to them: they lead what this
@@ -436,6 +463,12 @@ Task<void> Broker::Impl::apply_config_changes() {
       WEIR_LOG(info, "configuration of topic {} changed", key.name);
       auto now = settings(key.name);
       co_await replicas->set_topic_settings(key.name, std::move(now));
+    }
+    // Who may elect uncleanly from now on does so where nobody leads (the active controller does).
+    const auto unclean = map.find("unclean.leader.election.enable");
+    if (key.type == cluster::ConfigType::topic && controller_started && unclean != map.end() &&
+        unclean->second == "true") {
+      controller->unclean_election_enabled(key.name);
     }
     const bool mine =
         key.type == cluster::ConfigType::broker && (key.name.empty() || key.name == std::to_string(node.id.value));
@@ -655,6 +688,8 @@ Task<Result<>> Broker::Impl::start() {
   if (auto done = co_await replicas->start(); !done) co_return done;
   replicas_started = true;
   set_throttles();
+  co_await replicas->measure_space();
+  scope.spawn(watch_space());
   if (!config_changes.empty() && !applying) scope.spawn(apply_config_changes());  // what came while logs were loaded
 
   const auto live = node.config();
@@ -703,6 +738,7 @@ Task<void> Broker::Impl::let_answers_go() {
 Task<void> Broker::Impl::stop(bool others_stay) {
   stopping = true;
   if (tls_look != nullptr) tls_look->wake();
+  if (space_look != nullptr) space_look->wake();
   if (controller_started && others_stay) co_await hand_over();
   if (server) server->stop_accepting();
   if (orders) orders->open();

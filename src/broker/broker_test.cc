@@ -200,6 +200,13 @@ TEST(Broker, MetadataMakesTopicsWhereItMay) {
   EXPECT_EQ(code(without.metadata("t").error_code), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
 }
 
+// As Kafka's controller: who asks again would never be told what is wrong.
+TEST(Broker, AFirstUseThatCannotBeIsToldWhy) {
+  Running r({{"default.replication.factor", "2"}});
+  EXPECT_EQ(code(r.metadata("t").error_code), ErrorCode::INVALID_REPLICATION_FACTOR);
+  EXPECT_EQ(code(r.metadata("t", false).error_code), ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+}
+
 TEST(Broker, TopicsAreCreatedAndDeleted) {
   Running r({}, 3, 2);
   EXPECT_EQ(r.client->create_topic("t", 2, {{"retention.ms", "1234"}}), ErrorCode::NONE);
@@ -334,6 +341,27 @@ TEST(Broker, TopicConfigsAreAlteredDescribedAndInForce) {
 
   r.restart();
   EXPECT_EQ(r.describe("t", "cleanup.policy"), (Described{"compact", 1}));
+}
+
+TEST(Broker, AFullVolumeRefusesProducersUntilThereIsRoom) {
+  Running r({{"weir.storage.quota.bytes", "100000"}});
+  using Alter = Running::Alter;
+  ASSERT_EQ(r.client->create_topic("t"), ErrorCode::NONE);
+  const Strings one{std::string(5000, 'x')};
+  std::int64_t taken = 0;
+  auto answer = ErrorCode::NONE;
+  for (int i = 0; i < 40 && answer == ErrorCode::NONE; ++i) {
+    answer = r.client->produce("t", 0, one).error;
+    if (answer == ErrorCode::NONE) ++taken;
+    r.cluster.world.run_for(1s);
+  }
+  EXPECT_EQ(answer, ErrorCode::KAFKA_STORAGE_ERROR) << "which clients try again";
+  EXPECT_EQ(taken, 19) << "95 % of it";
+  EXPECT_EQ(r.client->fetch("t", 0, 0).values.size(), 19U) << "what is there can be read";
+
+  EXPECT_EQ(r.alter("", "weir.storage.quota.bytes", Alter::set, "200000", 4), ErrorCode::NONE);
+  r.cluster.world.run_for(1s);
+  EXPECT_EQ(r.client->produce("t", 0, one).base_offset, 19) << "without a restart";
 }
 
 TEST(Broker, BrokerConfigsChangeWhileItRuns) {

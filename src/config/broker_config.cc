@@ -176,6 +176,7 @@ void read_node(const Read& r, BrokerConfig& c) {
   r.get("weir.pool.threads", c.weir_pool_threads);
   r.get("weir.log.open.files.max", c.weir_log_open_files_max);
   r.get("weir.flush.at.min.isr", c.weir_flush_at_min_isr);
+  r.get("weir.storage.quota.bytes", c.weir_storage_quota_bytes);
 }
 
 void read_network(const Read& r, BrokerConfig& c) {

@@ -210,6 +210,7 @@ struct BrokerConfig {
   std::optional<HostPort> weir_metrics_listener;
   std::int32_t weir_log_open_files_max = 1000;
   bool weir_flush_at_min_isr = true;
+  std::int64_t weir_storage_quota_bytes = 0;  // 0: none
 
   // All values in force by key: the layers merged, without defaults. Names with listener prefixes stay.
   Properties values;

@@ -165,7 +165,7 @@ Result<> Log::Loader::load_identity() {
     if (id) {
       log.topic_id_ = *id;
     } else if (start.clean || !is_torn_partition_metadata(*text)) {
-      return fail(id.error().code, fmt::format("{}: {}", at(partition_metadata_name), id.error().message));
+      return fail(ErrorCode::CORRUPT_MESSAGE, fmt::format("{}: {}", at(partition_metadata_name), id.error().message));
     } else if (auto done = remove(std::string(partition_metadata_name)); !done) {
       return done;  // what stays would be damage after the next clean stop
     }

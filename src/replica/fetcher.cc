@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "cluster/topic_name.h"
 #include "protocol/messages/fetch.h"
 #include "protocol/messages/list_offsets.h"
 #include "protocol/messages/offset_for_leader_epoch.h"
@@ -389,6 +390,11 @@ Task<void> Fetchers::Fetcher::truncate(std::vector<Item> items) {
 
 bool Fetchers::Fetcher::wanted(State& state, nanoseconds at) {
   if (state.phase != Phase::fetching || state.not_before > at) return false;
+  // The volume is full: what is left is for the small topics that all depend on.
+  if (owner_.space_.level() == Space::Level::full && !cluster::internal_topic(state.following.partition->id().topic)) {
+    throttled_some_ = true;
+    return false;
+  }
   if (state.in_sync() || !state.following.partition->follower_throttled()) return true;
   if (!owner_.throttle_.exceeded(at)) return true;
   throttled_some_ = true;
@@ -729,11 +735,12 @@ Task<void> Fetchers::Fetcher::ask_range(std::vector<StatePtr> states) {
 // ---- Fetchers
 
 Fetchers::Fetchers(runtime::Shard& shard, BrokerId self, const FetchOptions& options, Throttle& throttle,
-                   Checkpoint checkpoint)
+                   const Space& space, Checkpoint checkpoint)
     : shard_(shard),
       self_(self),
       options_(options),
       throttle_(throttle),
+      space_(space),
       checkpoint_(std::move(checkpoint)),
       scope_(shard) {}
 

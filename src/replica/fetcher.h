@@ -31,6 +31,7 @@
 #include "base/uuid.h"
 #include "client/connection.h"
 #include "replica/partition.h"
+#include "replica/space.h"
 #include "replica/throttle.h"
 #include "runtime/random.h"
 #include "runtime/shard.h"
@@ -72,7 +73,7 @@ class Fetchers {
  public:
   // Writes the checkpoints of all logs; asked for after a log was cut. On any shard.
   using Checkpoint = std::function<runtime::Task<Result<>>()>;
-  Fetchers(runtime::Shard& shard, BrokerId self, const FetchOptions& options, Throttle& throttle,
+  Fetchers(runtime::Shard& shard, BrokerId self, const FetchOptions& options, Throttle& throttle, const Space& space,
            Checkpoint checkpoint);
   ~Fetchers();
   Fetchers(const Fetchers&) = delete;
@@ -105,6 +106,7 @@ class Fetchers {
   const BrokerId self_;
   const FetchOptions& options_;
   Throttle& throttle_;
+  const Space& space_;
   const Checkpoint checkpoint_;
   runtime::Scope scope_;
   std::map<std::pair<BrokerId, int>, std::shared_ptr<Fetcher>> all_;

@@ -112,6 +112,14 @@ void ReplicaManager::show(metrics::Registry& metrics) {
     };
     shown_.push_back(metrics.gauge_callback(name, help, std::move(read)));
   };
+  const auto of_space = [this, &metrics](std::string_view name, std::string_view help,
+                                         std::int64_t (Space::*value)() const) {
+    shown_.push_back(
+        metrics.gauge_callback(name, help, [this, value] { return static_cast<double>((space_.*value)()); }));
+  };
+  of_space("weir_storage_used_bytes", "What the logs take, of weir.storage.quota.bytes; 0 where there is no quota",
+           &Space::used);
+  of_space("weir_storage_quota_bytes", "What the logs may take (weir.storage.quota.bytes); 0: no limit", &Space::quota);
   gauge("weir_under_replicated_partitions", "Partitions led here with fewer in-sync replicas than replicas",
         &Totals::under_replicated);
   gauge("weir_under_min_isr_partitions", "Partitions led here with fewer in-sync replicas than min.insync.replicas",
@@ -239,8 +247,8 @@ Task<Result<>> ReplicaManager::start() {
       if (options_.isr_changer != nullptr) part->scope.spawn(isr_upkeep(*part));
       if (options_.fetch.sockets != nullptr) {
         auto checkpoint = [this] { return checkpoint_now(); };
-        part->fetchers =
-            std::make_shared<Fetchers>(part->shard, self_, options_.fetch, follower_throttle_, std::move(checkpoint));
+        part->fetchers = std::make_shared<Fetchers>(part->shard, self_, options_.fetch, follower_throttle_, space_,
+                                                    std::move(checkpoint));
       }
     };
     co_await call(part->shard, std::move(begin));

@@ -26,6 +26,7 @@
 #include "replica/isr_notes.h"
 #include "replica/key.h"
 #include "replica/partition.h"
+#include "replica/space.h"
 #include "replica/throttle.h"
 #include "runtime/clock.h"
 #include "runtime/files.h"
@@ -161,6 +162,12 @@ class ReplicaManager {
   // How many directories have not been given up. From any thread.
   std::size_t directories_left() const;
 
+  // What the logs take, and may take. From any thread.
+  Space& space() { return space_; }
+  const Space& space() const { return space_; }
+  // Adds up what the logs take, for space(). On any shard.
+  runtime::Task<void> measure_space();
+
   // The replication quotas of this broker as a leader and as a follower. From any thread.
   Throttle& leader_throttle() { return leader_throttle_; }
   Throttle& follower_throttle() { return follower_throttle_; }
@@ -284,6 +291,7 @@ class ReplicaManager {
   std::uint64_t checkpoints_done_ = 0;
   std::list<runtime::Waiter*> checkpoint_waits_;
 
+  Space space_;
   Throttle leader_throttle_;
   Throttle follower_throttle_;
   ReplicationOptions replication_;

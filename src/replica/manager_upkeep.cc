@@ -29,6 +29,17 @@ Task<void> ReplicaManager::run_removals(Part& part, bool all) {
 }
 
 // Retention, time-based flushes, expired producers and removals of one shard's partitions.
+Task<void> ReplicaManager::measure_space() {
+  std::uint64_t used = 0;
+  for (auto& part : parts_) {
+    auto add = [&part, &used] {
+      for (const auto& [id, partition] : part->partitions) used += partition->log().size();
+    };
+    co_await call(part->shard, std::move(add));
+  }
+  space_.set_used(static_cast<std::int64_t>(used));
+}
+
 Task<void> ReplicaManager::upkeep(Part& part) {
   auto& clock = part.shard.clock();
   auto next_retention = clock.mono() + std::min(options_.initial_delay, options_.retention_check);

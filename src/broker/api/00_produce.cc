@@ -1,7 +1,7 @@
 // Produce, versions 0 to 11.
 //   2 log append time   3 record batches v2, transactional id   5 log start offset   7 zstd   8 record errors (KIP-467)
 //   9 flexible   10 leader and endpoints of a partition that moved (KIP-951)   11 transactions without AddPartitions
-// Where this differs from Kafka: a transactional id is refused (transactions are not served yet).
+// Where this differs from Kafka: near weir.storage.quota.bytes KAFKA_STORAGE_ERROR is the answer; a transactional id is refused (transactions are not served yet).
 
 #include <algorithm>
 #include <memory>
@@ -46,6 +46,12 @@ void append(Node& node, Item& item, std::int16_t acks) {
     item.error.code = node.image()->partition(item.topic, item.partition) != nullptr
                           ? ErrorCode::NOT_LEADER_OR_FOLLOWER
                           : ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
+    return;
+  }
+  const auto& space = node.replicas->space();
+  if (space.level() != replica::Space::Level::plenty && !cluster::internal_topic(item.topic)) {
+    item.error = {ErrorCode::KAFKA_STORAGE_ERROR,
+                  fmt::format("the volume is full: {} of {} bytes", space.used(), space.quota())};
     return;
   }
   replica::Partition::AppendOptions options{.all_acks = acks == -1};

@@ -102,6 +102,10 @@ Task<Response> describe_log_dirs(Request& request) {
     }
     to.total_bytes = clamped(space->total);
     to.usable_bytes = clamped(space->usable);
+    if (const auto& own = node.replicas->space(); own.quota() > 0) {
+      to.total_bytes = std::min(to.total_bytes, own.quota());
+      to.usable_bytes = std::min(to.usable_bytes, std::max<std::int64_t>(own.quota() - own.used(), 0));
+    }
     fill(to, by_directory[directory.path()]);
   }
   co_return request.answer(out);
