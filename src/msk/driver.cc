@@ -10,6 +10,7 @@
 #include "msk/facts.h"
 #include "msk/kafka.h"
 #include "msk/names.h"
+#include "msk/throttle.h"
 #include "provision/instance_type.h"
 #include "zkclient/pipeline.h"
 #include "zkwire/layout.h"
@@ -22,6 +23,7 @@ using provision::Outcome;
 using std::chrono_literals::operator""s;
 
 constexpr milliseconds look_interval{1'000};
+constexpr milliseconds volumes_interval{10'000};
 constexpr std::string_view carried_out = "done";
 
 // Steps that look at partitions; reading them costs a read for each.
@@ -52,7 +54,8 @@ bool needs_partitions(StepKind kind) {
 // Whether an action is its whole step: when it has succeeded it is not done again.
 bool whole_step(Action::Kind kind) {
   using Kind = Action::Kind;
-  return kind == Kind::put || kind == Kind::set_live || kind == Kind::add || kind == Kind::forget;
+  return kind == Kind::put || kind == Kind::set_live || kind == Kind::add || kind == Kind::forget ||
+         kind == Kind::unthrottle;
 }
 
 // What cannot be read will not be readable later; all else may.
@@ -79,6 +82,12 @@ bool starts(StepKind kind) {
 // Steps that wait for data to be copied.
 bool copies(StepKind kind) {
   return kind == StepKind::back || kind == StepKind::spread || kind == StepKind::drain || kind == StepKind::settled;
+}
+
+std::vector<std::int32_t> member_ids(const Cluster& cluster) {
+  std::vector<std::int32_t> out;
+  for (const auto& [id, added] : cluster.members) out.push_back(id);
+  return out;
 }
 
 const ClusterSpec& wanted(const Operation& operation) { return operation.going_back ? operation.from : operation.to; }
@@ -137,6 +146,11 @@ std::optional<std::string> Driver::ailment(const std::string& cluster_id) const 
   const auto found = health_.ailing.find(cluster_id);
   if (found == health_.ailing.end()) return std::nullopt;
   return found->second;
+}
+
+std::string Driver::full(const std::string& cluster_id) const {
+  const auto found = health_.full.find(cluster_id);
+  return found == health_.full.end() ? std::string() : found->second;
 }
 
 std::string Driver::waiting_for(const std::string& cluster_id) const {
@@ -281,8 +295,10 @@ Task<Driver::Next> Driver::step(Versioned<Operation> operation, Versioned<Cluste
   }
   // An election may be asked for again and again, and bring nothing.
   if (step.kind == StepKind::leaders) {
-    auto text =
-        fmt::format("broker {} does not lead {} partitions again", step.broker, decision.action.partitions.size());
+    auto text = step.broker == 0 ? fmt::format("{} partitions are not led by who should lead them",
+                                               decision.action.partitions.size())
+                                 : fmt::format("broker {} does not lead {} partitions again", step.broker,
+                                               decision.action.partitions.size());
     if (stalled(operation.value, index, text)) {
       co_return co_await failed(std::move(operation), std::move(cluster), "STEP_STALLED",
                                 fmt::format("For too long {}.", text));
@@ -341,7 +357,13 @@ Task<Driver::Next> Driver::carry_out(Versioned<Operation> operation, Versioned<C
       break;
     }
     case Kind::elect: result = outcome(co_await elect(view, action.partitions)); break;
-    case Kind::reassign: result = outcome(co_await reassign(view, action.assignment)); break;
+    case Kind::reassign:
+      if (options_.move_rate > 0) {
+        result = outcome(co_await throttle(view, action.assignment, member_ids(cluster.value), options_.move_rate));
+      }
+      if (result) result = outcome(co_await reassign(view, action.assignment));
+      break;
+    case Kind::unthrottle: result = outcome(co_await unthrottle(view, member_ids(cluster.value))); break;
     case Kind::cancel: result = outcome(co_await cancel_reassignments(view, action.assignment)); break;
     case Kind::set_live: {
       const auto zones = cluster.value.zones.size();
@@ -604,6 +626,31 @@ Task<void> Driver::look_after() {
     }
   }
   if (acts()) health_.ailing = std::move(ailments);
+  // To add up what lies on a volume is some work.
+  const auto now = shard_.clock().mono();
+  if (volumes_looked_at_ && now - *volumes_looked_at_ < volumes_interval) co_return;
+  volumes_looked_at_ = now;
+  std::map<std::string, std::string> full;
+  for (const auto& cluster : *clusters) {
+    if (!acts()) co_return;
+    if (auto text = co_await full_volumes(cluster); !text.empty()) full.emplace(cluster.id, std::move(text));
+  }
+  health_.full = std::move(full);
+}
+
+Task<std::string> Driver::full_volumes(Cluster cluster) {
+  constexpr std::int64_t reserved_part = 20;  // decision 0010
+  std::string text;
+  if (cluster.spec.volume_gib <= 0 || !cluster.supervised.empty()) co_return text;
+  for (const auto& [id, added] : cluster.members) {
+    const auto volume = co_await place_.volume(key(cluster, id));
+    if (!volume || volume->quota_bytes <= 0) continue;
+    if (volume->used_bytes < volume->quota_bytes - volume->quota_bytes / reserved_part) continue;
+    text += fmt::format("{}Broker {} has {:.1f} of {:.1f} GiB and takes no more records: make its volume larger.",
+                        text.empty() ? "" : " ", id, static_cast<double>(volume->used_bytes) / GiB,
+                        static_cast<double>(volume->quota_bytes) / GiB);
+  }
+  co_return text;
 }
 
 // A broker of an active cluster that nobody starts: the place lost it, or somebody stopped it.

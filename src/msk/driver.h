@@ -44,6 +44,8 @@ class Driver {
   // Why an active cluster is healing: which broker is down. Nothing: all are up, as far as is known here; where another
   // is the active one that is about a second old.
   std::optional<std::string> ailment(const std::string& cluster_id) const;
+  // Which of its brokers take no more records for want of space; empty: none.
+  std::string full(const std::string& cluster_id) const;
   // What its operation waits for; empty: nothing, or there is none.
   std::string waiting_for(const std::string& cluster_id) const;
 
@@ -81,6 +83,7 @@ class Driver {
                                         std::vector<std::int32_t>& removed);
   Task<provision::Outcome<std::string>> take_block(Cluster cluster, std::vector<std::uint16_t> ports);
   Task<void> look_after();
+  Task<std::string> full_volumes(Cluster cluster);
   Task<void> restore(Cluster cluster, std::int32_t broker);
   // False: stopping.
   Task<bool> pause(milliseconds time);
@@ -102,6 +105,7 @@ class Driver {
   std::set<std::string> driven_;  // clusters with a task
   std::map<std::string, Stall> stalls_;
   Health health_;
+  std::optional<nanoseconds> volumes_looked_at_;
   std::optional<Health> told_;  // as it was last written
 };
 

@@ -28,14 +28,16 @@ std::map<std::string, std::string> texts_of(const json::object& object, std::str
 }  // namespace
 
 std::string encode(const Health& health) {
-  return json::serialize(json::object{{"ailing", object_of(health.ailing)}, {"waiting", object_of(health.waiting)}});
+  return json::serialize(json::object{
+      {"ailing", object_of(health.ailing)}, {"waiting", object_of(health.waiting)}, {"full", object_of(health.full)}});
 }
 
 Health decode_health(std::string_view text) {
   boost::system::error_code error;
   const auto value = json::parse(text, error);
   if (error || !value.is_object()) return {};
-  return {texts_of(value.get_object(), "ailing"), texts_of(value.get_object(), "waiting")};
+  const auto& all = value.get_object();
+  return {texts_of(all, "ailing"), texts_of(all, "waiting"), texts_of(all, "full")};
 }
 
 }  // namespace weir::msk

@@ -10,6 +10,7 @@ namespace weir::msk {
 struct Health {
   std::map<std::string, std::string> ailing;   // why a cluster is healing: which brokers are down. By cluster id
   std::map<std::string, std::string> waiting;  // what its operation waits for
+  std::map<std::string, std::string> full;     // which brokers' volumes are full, or nearly
   friend bool operator==(const Health&, const Health&) = default;
 };
 

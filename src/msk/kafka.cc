@@ -180,6 +180,7 @@ config::Properties effective_properties(const ClusterSpec& spec, std::size_t zon
   if (const auto own = config::parse_properties(spec.server_properties)) {
     for (const auto& [key, value] : *own) out.insert_or_assign(todays_name(key), value);
   }
+  if (spec.volume_gib > 0) out["weir.storage.quota.bytes"] = std::to_string(spec.volume_gib * GiB);
   return out;
 }
 

@@ -44,6 +44,8 @@ struct ServiceOptions {
   Certify certify;            // null: clusters without encryption on the wire only
   // Defaults of this place over MSK's, such as a shorter session timeout; a configuration of a user goes before them.
   std::map<std::string, std::string> broker_overrides;
+  // What a broker copies, and sends for others to copy, when partitions move: bytes a second. 0: as fast as can be.
+  std::int64_t move_rate = 0;
   milliseconds poll{100};           // how often the driver looks at the world while it waits
   milliseconds start_max{120'000};  // a broker's start, before an operation is said to have failed
   // How long an operation waits while nothing of what it waits for changes, before it fails and is taken back: for

@@ -118,8 +118,10 @@ Decision back(const Step& step, const Facts& facts) {
 Decision leaders(const Step& step, const Facts& facts) {
   Action action = on(Action::Kind::elect, {step.broker});
   for (const auto& p : facts.partitions) {
-    const bool preferred = p.known && !p.replicas.empty() && p.replicas.front() == step.broker;
-    if (preferred && p.leader != step.broker && !p.moving) action.partitions.emplace_back(p.topic, p.partition);
+    if (!p.known || p.replicas.empty() || p.moving) continue;
+    const auto preferred = p.replicas.front();
+    const bool meant = step.broker == 0 ? has(p.isr, preferred) : preferred == step.broker;
+    if (meant && p.leader != preferred) action.partitions.emplace_back(p.topic, p.partition);
   }
   if (action.partitions.empty()) return done();
   if (facts.election_asked) return wait("an election of preferred leaders is under way");
@@ -229,8 +231,7 @@ std::vector<Step> plan_update(const Operation& operation, const Cluster& cluster
     steps.push_back(step_of(StepKind::put));
   }
   if (operation.to.rebalancing == "ACTIVE" && operation.from.rebalancing != "ACTIVE") {
-    steps.push_back(step_of(StepKind::spread));
-    steps.push_back(step_of(StepKind::settled));
+    for (const auto kind : {StepKind::spread, StepKind::settled, StepKind::leaders}) steps.push_back(step_of(kind));
   }
   steps.push_back(step_of(StepKind::record));
   return steps;
@@ -243,8 +244,7 @@ std::vector<Step> plan_count(const Operation& operation) {
       steps.push_back(step_of(kind));
     }
     if (!operation.leave_empty) {
-      steps.push_back(step_of(StepKind::spread));
-      steps.push_back(step_of(StepKind::settled));
+      for (const auto kind : {StepKind::spread, StepKind::settled, StepKind::leaders}) steps.push_back(step_of(kind));
     }
   } else {
     for (const auto kind : {StepKind::drain, StepKind::settled, StepKind::leave}) steps.push_back(step_of(kind));
@@ -347,7 +347,7 @@ Decision decide(const Operation& operation, const Step& step, const Cluster& clu
       const auto only = operation.going_back ? goers(operation) : std::vector<std::int32_t>{};
       return move(step, cluster, facts, staying, only);
     }
-    case StepKind::settled: return settled(facts);
+    case StepKind::settled: return moving(facts) ? settled(facts) : once(step, on(Kind::unthrottle));
     case StepKind::cancel: return cancel(facts);
     case StepKind::leave: {
       auto going = leaving(operation, cluster);

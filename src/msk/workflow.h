@@ -58,16 +58,17 @@ struct Action {
   enum class Kind : std::uint8_t {
     none,
     take_block,
-    add,       // `brokers` become members
-    put,       // `brokers`
-    start,     // `brokers`, side by side
-    restart,   // the one of `brokers`
-    elect,     // preferred leaders of `partitions`
-    reassign,  // `assignment`
-    cancel,    // what is under way: `assignment` is where it began; empty: nothing has begun yet
-    set_live,  // `live` to /config/brokers/<default>: nothing as value removes the key
-    remove,    // `brokers`, with their data
-    forget,    // chroot and block
+    add,         // `brokers` become members
+    put,         // `brokers`
+    start,       // `brokers`, side by side
+    restart,     // the one of `brokers`
+    elect,       // preferred leaders of `partitions`
+    reassign,    // `assignment`
+    unthrottle,  // what was copied for a reassignment went at a rate, which is over
+    cancel,      // what is under way: `assignment` is where it began; empty: nothing has begun yet
+    set_live,    // `live` to /config/brokers/<default>: nothing as value removes the key
+    remove,      // `brokers`, with their data
+    forget,      // chroot and block
   };
   Kind kind = Kind::none;
   std::vector<std::int32_t> brokers;

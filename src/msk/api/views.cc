@@ -81,6 +81,9 @@ void put_common(Object& out, const Context& context, const Cluster& cluster) {
   } else if (const auto waiting = context.driver.waiting_for(cluster.id);
              !waiting.empty() && cluster.state_message.empty() && !cluster.active_operation.empty()) {
     out["stateInfo"] = Object{{"code", "IN_PROGRESS"}, {"message", text(waiting)}};
+  } else if (const auto full = context.driver.full(cluster.id);
+             !full.empty() && state == ClusterState::active && cluster.state_message.empty()) {
+    out["stateInfo"] = Object{{"code", "STORAGE_FULL"}, {"message", text(full)}};
   } else if (!cluster.state_message.empty()) {
     out["stateInfo"] = Object{{"code", text(cluster.state_code)}, {"message", text(cluster.state_message)}};
   }

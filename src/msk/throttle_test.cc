@@ -1,0 +1,27 @@
+#include "msk/throttle.h"
+
+#include <gtest/gtest.h>
+
+#include <utility>
+
+namespace weir::msk {
+namespace {
+
+PartitionFact fact(std::int32_t number, std::vector<std::int32_t> replicas) {
+  PartitionFact out;
+  out.topic = "t";
+  out.partition = number;
+  out.replicas = std::move(replicas);
+  return out;
+}
+
+TEST(Throttle, IsForWhatIsCopied) {
+  const auto lists =
+      throttle_lists({fact(0, {1, 2}), fact(1, {2, 3}), fact(2, {3, 1})}, {{{"t", 0}, {4, 2}}, {{"t", 1}, {3, 2}}});
+  ASSERT_EQ(lists.size(), 1U);
+  EXPECT_EQ(lists.at("t"), (ThrottleLists{"0:1,0:2", "0:4"})) << "an order that changes copies nothing";
+  EXPECT_TRUE(throttle_lists({fact(1, {2, 3})}, {{{"t", 1}, {3, 2}}}).empty());
+}
+
+}  // namespace
+}  // namespace weir::msk
