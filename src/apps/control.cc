@@ -4,6 +4,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "apps/certificates.h"
 #include "apps/cluster_view.h"
 #include "apps/control_files.h"
 #include "apps/control_socket.h"
@@ -13,6 +14,8 @@
 #include "base/log.h"
 #include "cli/command_line.h"
 #include "cli/text.h"
+#include "runtime/clock.h"
+#include "runtime/files.h"
 
 // status, down, restart, env: what is said to, and about, a `weir up` that runs elsewhere.
 
@@ -35,6 +38,13 @@ int run_status(const cli::StatusOptions& options) {
   if (auto read = dir->read_state()) state = as_of_now(std::move(*read));
   bool running = supervisor_runs(state);
   std::fputs((options.json ? cli::status_json(state, running) : cli::status_text(state, running)).c_str(), stdout);
+  if (!options.json) {
+    const ControlFiles files(*dir);
+    const auto authority = runtime::system_files().read_whole(files.authority() + "/ca.crt", 1 << 16);
+    const auto now_s = std::chrono::duration_cast<seconds>(runtime::system_clock().wall()).count();
+    const auto warning = authority ? authority_warning(*authority, now_s, cli::ControlOptions().certificate_s) : "";
+    if (!warning.empty()) fmt::print("warning: {}\n", warning);
+  }
   return running ? cli::exit_ok : cli::exit_failure;
 }
 

@@ -1,21 +1,16 @@
 #include "apps/process.h"
 
-#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
-#include <fstream>
-#include <sstream>
 #include <system_error>
-#include <vector>
 
 #include "base/log.h"
-#include "runtime/clock.h"
+#include "provision/process.h"
 
 namespace weir::apps {
 
@@ -65,86 +60,24 @@ void notify_ready(int ready_fd) {
 }
 
 namespace {
-
-struct Stat {
-  char state = '?';
-  std::uint64_t started = 0;
-};
-
-std::optional<Stat> read_stat(int pid) {
-  std::stringstream text;
-  text << std::ifstream("/proc/" + std::to_string(pid) + "/stat").rdbuf();
-  std::string line = text.str();
-  // PID (NAME) STATE ...; the name may hold blanks and brackets. The start time is field 22.
-  auto bracket = line.rfind(')');
-  if (bracket == std::string::npos) return std::nullopt;
-  std::istringstream fields(line.substr(bracket + 1));
-  Stat stat;
-  fields >> stat.state;
-  std::string skipped;
-  for (int field = 4; field < 22; ++field) fields >> skipped;
-  fields >> stat.started;
-  if (!fields) return std::nullopt;
-  return stat;
-}
-
-// A descriptor of just this process; -1 when it is gone.
-int open_process(const cli::ProcessId& process) {
-  if (process.pid <= 0) return -1;
-  int fd = static_cast<int>(syscall(SYS_pidfd_open, process.pid, 0));
-  if (fd < 0) return -1;
-  if (!alive(process)) {  // the number belongs to another by now
-    close(fd);
-    return -1;
-  }
-  return fd;
-}
-
+provision::ProcessId of(const cli::ProcessId& process) { return {process.pid, process.started}; }
 }  // namespace
 
 cli::ProcessId identify(int pid) {
-  auto stat = read_stat(pid);
-  if (!stat) return {};
-  return {pid, stat->started};
+  const auto found = provision::identify(pid);
+  return {found.pid, found.started};
 }
 
-bool alive(const cli::ProcessId& process) {
-  if (process.pid <= 0) return false;
-  auto stat = read_stat(process.pid);
-  return stat && stat->started == process.started && stat->state != 'Z' && stat->state != 'X';
-}
+bool alive(const cli::ProcessId& process) { return provision::alive(of(process)); }
 
-std::string boot_id() {
-  std::string id;
-  std::getline(std::ifstream("/proc/sys/kernel/random/boot_id") >> std::ws, id);
-  return id;
-}
+std::string boot_id() { return provision::boot_id(); }
 
 bool signal_process(const cli::ProcessId& process, int signal) {
-  int fd = open_process(process);
-  if (fd < 0) return false;
-  bool sent = syscall(SYS_pidfd_send_signal, fd, signal, nullptr, 0) == 0;
-  close(fd);
-  return sent;
+  return provision::signal_process(of(process), signal);
 }
 
 bool wait_for_end(const cli::ProcessId& process, milliseconds timeout) {
-  int fd = open_process(process);
-  if (fd < 0) return true;
-  auto end = runtime::system_clock().mono() + timeout;
-  bool ended = false;
-  for (;;) {
-    auto left = std::chrono::ceil<milliseconds>(end - runtime::system_clock().mono());
-    pollfd p{fd, POLLIN, 0};
-    int n = poll(&p, 1, left.count() > 0 ? static_cast<int>(left.count()) : 0);
-    if (n > 0) {
-      ended = true;
-      break;
-    }
-    if (n == 0 || errno != EINTR) break;
-  }
-  close(fd);
-  return ended;
+  return provision::wait_for_end(of(process), timeout);
 }
 
 }  // namespace weir::apps

@@ -46,6 +46,8 @@ class EndBeforeReady {
 // Writes "ready\n" to the descriptor of --ready-fd and closes it. -1: nobody asked.
 void notify_ready(int ready_fd);
 
+// As provision/process.h has them, for a process as the state file knows it.
+
 // The identity of a running process; pid 0 when there is none of this number.
 cli::ProcessId identify(int pid);
 // Whether just this process still runs (a zombie does not).

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "apps/api_certificate.h"
+#include "apps/certificates.h"
 #include "apps/control_files.h"
 #include "apps/data_dir.h"
 #include "apps/left_session.h"
@@ -23,6 +24,7 @@
 #include "base/log.h"
 #include "cli/command_line.h"
 #include "cli/place.h"
+#include "msk/empty_start.h"
 #include "msk/service.h"
 #include "net/authority.h"
 #include "net/tls.h"
@@ -115,6 +117,7 @@ class ControlPlane {
  private:
   msk::ServiceOptions service_options();
   provision::MachineOptions machine_options();
+  Task<std::string> may_begin_empty(provision::EmptyStart start);
   Task<bool> gained();
   Task<bool> open_place();
   Task<void> end_holder();
@@ -132,6 +135,8 @@ class ControlPlane {
   std::unique_ptr<zkclient::Zk> session_;
   std::unique_ptr<zkclient::Zk> zk_;
   SeatedPlace place_;
+  msk::EmptyStarts empty_starts_;
+  std::unique_ptr<Certificates> certificates_;
   std::unique_ptr<msk::Service> service_;
   std::unique_ptr<aws::Endpoint> endpoint_;
   std::unique_ptr<Seat> seat_;
@@ -143,17 +148,10 @@ msk::ServiceOptions ControlPlane::service_options() {
   out.realm.region = options_.region;
   out.zookeeper = options_.zookeeper;
   // A broker that was killed can come back when its session is over: on one machine that need not take long.
+  out.move_rate = options_.move_rate;
   out.broker_overrides = {{"zookeeper.session.timeout.ms", "6000"}};
-  out.certify = [this](std::string common_name, std::vector<std::string> names,
-                       std::vector<std::string> addresses) -> std::expected<msk::Certificate, std::string> {
-    security::ServerNames all;
-    all.names = std::move(names);
-    std::erase(all.names, common_name);
-    all.names.insert(all.names.begin(), std::move(common_name));
-    all.addresses = std::move(addresses);
-    auto issued = authority_.issue_server(all, {now_s()});
-    if (!issued) return std::unexpected(issued.error().message);
-    return msk::Certificate{issued->chain_pem + issued->key_pem, authority_.certificate_pem()};
+  out.certify = [this](std::string common_name, std::vector<std::string> names, std::vector<std::string> addresses) {
+    return certificates_->issue(std::move(common_name), std::move(names), std::move(addresses));
   };
   out.entitled = [this] { return seat_->confirm(); };
   return out;
@@ -166,7 +164,17 @@ provision::MachineOptions ControlPlane::machine_options() {
   out.arguments = log_flags(options_.log);
   out.pool = options_.addresses;
   out.clear_up = [](const std::string& log_dir) { end_left_session(log_dir, session_end_max); };
+  out.may_begin_empty = [this](provision::EmptyStart start) { return may_begin_empty(std::move(start)); };
   return out;
+}
+
+// The cluster's chroot is what its brokers have it from.
+Task<std::string> ControlPlane::may_begin_empty(provision::EmptyStart start) {
+  const auto connect = start.spec.properties.find("zookeeper.connect");
+  const auto slash = connect == start.spec.properties.end() ? std::string::npos : connect->second.find('/');
+  if (slash == std::string::npos) co_return std::string();
+  const msk::KafkaView view{&shard(), zk_.get(), connect->second.substr(slash)};
+  co_return co_await empty_starts_.ask(view, start.spec.key.broker, start.unusable);
 }
 
 // The one before, when it lives, lets go of the directory in a moment: it hears that its session is over, or takes it
@@ -252,6 +260,7 @@ Task<std::expected<void, std::string>> ControlPlane::start() {
     co_await supervised_.start();
     place_.set_supervised(&supervised_);
   }
+  certificates_ = std::make_unique<Certificates>(shard(), authority_, place_, options_.certificate_s);
   service_ = std::make_unique<msk::Service>(shard(), runtime::system_random(), *zk_, place_, service_options());
   if (auto started = co_await service_->start(); !started) co_return std::unexpected(started.error());
 
@@ -283,12 +292,14 @@ Task<std::expected<void, std::string>> ControlPlane::start() {
   hooks.occupied = [this](std::string data) { return occupied(std::move(data)); };
   seat_ = std::make_unique<Seat>(shard(), *session_, seat_path, who_text(files_, options_.zookeeper), std::move(hooks));
   seat_->start();
+  certificates_->start();
   co_return std::expected<void, std::string>();
 }
 
 Task<void> ControlPlane::stop(bool all) {
   if (endpoint_) co_await endpoint_->stop();
   if (service_) service_->set_active(false);
+  if (certificates_) co_await certificates_->stop();
   if (all && place_.machine() != nullptr) co_await place_.machine()->stop_all(stop_all_max);
   if (seat_) co_await seat_->stop();
   if (service_) co_await service_->stop();

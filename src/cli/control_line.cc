@@ -105,6 +105,19 @@ Binder add_control(CLI::App& root) {
   app->add_option("--region", v->options.region, "The region that ARNs and signatures name")
       ->type_name("NAME")
       ->default_str("us-east-1");
+  app->add_option("--certificate-validity", v->options.certificate_s,
+                  "How long a broker's certificate is valid; it is renewed when a third of that is left")
+      ->type_name("TIME")
+      ->default_str("397d")
+      ->transform(CLI::AsNumberWithUnit(std::map<std::string, std::int64_t>{{"s", 1}, {"h", 3600}, {"d", 86'400}},
+                                        CLI::AsNumberWithUnit::UNIT_REQUIRED))
+      ->check(CLI::Range(std::int64_t{5}, std::int64_t{3650} * 86'400));
+  app->add_option("--move-rate", v->options.move_rate,
+                  "Bytes a second that each broker copies when partitions move to other brokers; 0: no limit")
+      ->type_name("BYTES")
+      ->default_str("50MiB")
+      ->transform(CLI::AsSizeValue(false))
+      ->check(CLI::NonNegativeNumber);
   app->add_flag("--supervised", v->options.supervised, "Show the brokers of the folder's weir up as the cluster local");
   add_ready_fd(*app, v->options.ready_fd);
   v->log.bind(*app);

@@ -62,7 +62,9 @@ struct ControlOptions {
   std::string advertise_host;       // by which others reach the API; empty: the host of `api`, or this machine's
   std::string addresses = "127.0";  // the pool of its brokers' addresses: 127.A
   std::string region = "us-east-1";
-  bool supervised = false;  // a child of weir up, whose brokers are the cluster `local`
+  std::int64_t certificate_s = 397LL * 86'400;  // how long a broker's certificate is valid
+  std::int64_t move_rate = 50LL << 20;          // bytes a second, of partitions that move; 0: no limit
+  bool supervised = false;                      // a child of weir up, whose brokers are the cluster `local`
   int ready_fd = -1;
   LogOptions log;
 };

@@ -108,8 +108,13 @@ Owned<X509_NAME> common_name(const std::string& name) {
   return out;
 }
 
+std::int64_t end_of(Validity validity) {
+  return validity.now_s + (validity.seconds > 0 ? validity.seconds : validity.days * day_s);
+}
+
 Result<> check_days(Validity validity) {
-  if (validity.days >= 1 && validity.days <= certificate_days_max) return {};
+  if (validity.seconds > 0 && validity.seconds <= certificate_days_max * day_s) return {};
+  if (validity.seconds == 0 && validity.days >= 1 && validity.days <= certificate_days_max) return {};
   return bad(fmt::format("a certificate is valid for 1 to {} days, not for {}", certificate_days_max, validity.days));
 }
 
@@ -196,8 +201,8 @@ struct CertificateAuthority::Impl {
     const auto ends = seconds_of(X509_get0_notAfter(certificate.get()));
     if (validity.now_s >= ends) return fail(ErrorCode::INVALID_CONFIG, "the authority's own certificate has expired");
     const auto begins = std::max(validity.now_s - clock_slack_s, seconds_of(X509_get0_notBefore(certificate.get())));
-    const auto one = begin(owner, subject, X509_get_subject_name(certificate.get()), begins,
-                           std::min(validity.now_s + validity.days * day_s, ends));
+    const auto one =
+        begin(owner, subject, X509_get_subject_name(certificate.get()), begins, std::min(end_of(validity), ends));
     if (!one) return broken("no certificate can be made");
     const bool rsa = EVP_PKEY_get_base_id(owner) == EVP_PKEY_RSA;
     auto* const self = certificate.get();
@@ -238,8 +243,8 @@ Result<CertificateAuthority> CertificateAuthority::create(const std::string& nam
   if (!impl->key) return broken("no key can be made");
   const auto subject = common_name(name.empty() ? "Weir CA" : name);
   if (!subject) return bad(fmt::format("'{}' is no name for an authority", name.substr(0, 100)));
-  impl->certificate = begin(impl->key.get(), subject.get(), subject.get(), validity.now_s - clock_slack_s,
-                            validity.now_s + validity.days * day_s);
+  impl->certificate =
+      begin(impl->key.get(), subject.get(), subject.get(), validity.now_s - clock_slack_s, end_of(validity));
   auto* const self = impl->certificate.get();
   const bool made = self != nullptr && extend(self, self, NID_basic_constraints, "critical,CA:TRUE") &&
                     extend(self, self, NID_key_usage, "critical,keyCertSign,cRLSign") &&

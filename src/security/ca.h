@@ -28,6 +28,7 @@ struct Identity {
 struct Validity {
   std::int64_t now_s = 0;  // seconds since 1970
   std::int32_t days = 397;
+  std::int64_t seconds = 0;  // in place of days, for those that are renewed often; 0: days say
 };
 inline constexpr std::int32_t authority_days = 3650;
 inline constexpr std::int32_t certificate_days_max = 3650;

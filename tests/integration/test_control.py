@@ -2,13 +2,17 @@
 import json
 import os
 import re
+import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import urllib.request
 from types import SimpleNamespace
 
 import pytest
-from support.clients import create_topic, produce, read, values
+from confluent_kafka.admin import NewTopic
+from support.clients import admin, create_topic, done, produce, read, values
 from support.ports import free_port
 from support.server import WEIR, Process
 from support.tools import Failed, run
@@ -160,6 +164,79 @@ def test_a_cluster_outlives_its_control_plane_and_comes_back_with_weir_up(up, na
     wait_for(lambda: not brokers_of(up.data), "its brokers are gone")
     assert not list((up.data / "clusters").glob("demo*"))
     assert "demo" not in up.weir("cluster", "list")
+
+
+# An empty broker that still counts as in sync and comes up first would be elected, and the other would cut its log.
+def test_a_disk_that_was_lost_while_all_was_down_costs_no_record(up, name):
+    up.start()
+    made = up.create("demo")
+    server = at(made)
+    done(admin(server).create_topics([NewTopic(name, 6, 2)]))
+    sent = [f"{i}".encode() for i in range(60)]
+    for partition in range(6):
+        produce(server, name, sent, partition=partition)
+    up.weir("down")
+    folder = next((up.data / "clusters").glob("demo*"))
+    shutil.rmtree(folder / "broker-1/data")
+    # The other one is kept from coming up for a while.
+    taken = socket.socket()
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    taken.bind((json.loads((folder / "broker-2/spec.json").read_text())["address"], 9092))
+    taken.listen()
+    up.start()
+
+    def told():
+        return up.describe("demo")["clusterInfo"].get("stateInfo", {}).get("message", "")
+
+    wait_for(lambda: "cannot listen" in told() and "has lost its data, and is not started without yet" in told(), "both are down")
+    taken.close()
+    wait_for(lambda: up.state("demo") == "ACTIVE", "the cluster is back")
+    for partition in range(6):
+        assert values(read(server, name, 60, partition=partition)) == sent
+
+
+def test_certificates_are_renewed_while_all_goes_on(tmp_path):
+    folder = Folder(tmp_path)
+    zookeeper_port = free_port()
+    zookeeper = Process("zookeeper", [WEIR, "zookeeper", "--data", tmp_path / "zookeeper", "--listen", f"127.0.0.1:{zookeeper_port}"],
+                        tmp_path / "zookeeper.log")
+    wait_for(lambda: "listens on" in zookeeper.text(), "ZooKeeper is up")
+    control = Process("control", [WEIR, "control", "--zookeeper", f"127.0.0.1:{zookeeper_port}", "--data", folder.data, "--api",
+                                  f"127.0.0.1:{free_port()}", "--addresses", folder.pool, "--certificate-validity", "12s"],
+                      tmp_path / "control.log")
+    try:
+        wait_for(lambda: "this control plane is the active one" in control.text(), "the control plane is active")
+        made = json.loads(folder.weir("cluster", "create", "demo", "--brokers", "2", "--zones", "2", "--client-broker", "TLS", "--json"))
+        before = brokers_of(folder.data)
+        authority = tmp_path / "ca.pem"
+        folder.weir("ca", "export", "--out", authority)
+        context = ssl.create_default_context(cafile=authority)
+        host, port = made["bootstrapBrokers"]["bootstrapBrokerStringTls"].split(",")[0].split(":")
+
+        def connect():
+            return context.wrap_socket(socket.create_connection((host, int(port)), 10), server_hostname=host)
+
+        def serial():
+            with connect() as connection:
+                return connection.getpeercert()["serialNumber"]
+
+        with connect() as old:
+            first = old.getpeercert()["serialNumber"]
+            wait_for(lambda: serial() != first, "another certificate", seconds=30)
+            second = serial()
+            wait_for(lambda: serial() not in (first, second), "and another, after the end of the first", seconds=30)
+            # ApiVersions, version 0, correlation id 7: the connection of the first certificate goes on.
+            old.sendall(bytes.fromhex("0000000a" "00120000" "00000007" "ffff"))
+            answer = old.recv(8)
+            assert answer[4:8] == bytes.fromhex("00000007")
+        assert brokers_of(folder.data) == before, "no broker was started again"
+        assert folder.state("demo") == "ACTIVE"
+    finally:
+        if control.alive():
+            control.signal(signal.SIGUSR1)
+            control.popen.wait(40)
+        folder.kill_brokers()
+        zookeeper.stop()
 
 
 def test_watch_says_what_happens(up):
