@@ -1,4 +1,12 @@
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <thread>
 
 #include "base/error.h"
 #include "base/id.h"
@@ -33,13 +41,54 @@ TEST(Offset, distances_and_positions_do_not_mix) {
   EXPECT_LT(Offset{1}, Offset{2});
 }
 
-TEST(Limiter, refused_lines_are_counted) {
-  logging::Limiter limiter(std::chrono::hours(1));
-  std::uint64_t left_out = 9;
-  EXPECT_TRUE(limiter.pass(left_out));
-  EXPECT_EQ(left_out, 0U);
-  EXPECT_FALSE(limiter.pass(left_out));
-  EXPECT_FALSE(limiter.pass(left_out));
+// A log file of the test's own; logs to the error stream again when it goes.
+struct LogFile {
+  LogFile() { logging::init({.level = logging::Level::info, .format = logging::Format::text, .file = path}); }
+  ~LogFile() {
+    logging::init({});
+    std::filesystem::remove(path);
+  }
+  std::string text() const {
+    std::ifstream in(path);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+  std::size_t count(const std::string& what) const {
+    const auto all = text();
+    std::size_t n = 0;
+    for (auto at = all.find(what); at != std::string::npos; at = all.find(what, at + 1)) ++n;
+    return n;
+  }
+  std::string path = testing::TempDir() + "weir-base-test-" + std::to_string(::getpid()) + ".log";
+};
+
+TEST(Limiter, one_cause_does_not_hide_another) {
+  const LogFile log;
+  for (int i = 0; i < 300; ++i) {
+    const std::string cause = i % 2 == 0 ? "length" : "protocol";
+    WEIR_LOG_LIMITED_BY(warn, std::chrono::hours(1), cause, "refused for its {}", cause);
+  }
+  EXPECT_EQ(log.count("refused for its length"), 1U);
+  EXPECT_EQ(log.count("refused for its protocol"), 1U);
+}
+
+TEST(Limiter, causes_are_bounded) {
+  const LogFile log;
+  for (int i = 0; i < 10'000; ++i) {
+    WEIR_LOG_LIMITED_BY(warn, std::chrono::hours(1), std::to_string(i), "cause {} of many", i);
+  }
+  EXPECT_GT(log.count("of many"), 20U);
+  EXPECT_LT(log.count("of many"), 500U);
+}
+
+TEST(Limiter, what_was_left_out_is_told_when_the_interval_ends) {
+  const LogFile log;
+  // Nothing like it comes again: that is not waited for.
+  for (int i = 0; i < 5; ++i) WEIR_LOG_LIMITED(warn, std::chrono::milliseconds(300), "number {}", i);
+  for (int i = 0; i < 30'000 && log.text().find("more like it") == std::string::npos; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  const auto text = log.text();
+  EXPECT_NE(text.find("more like it left out in 0.3 s: number "), std::string::npos) << text;
 }
 
 }  // namespace

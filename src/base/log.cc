@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cctype>
 #include <memory>
 #include <utility>
@@ -118,17 +119,6 @@ void write(Level level, std::string_view file, fmt::string_view format, fmt::for
     for (const char c : text) line += c == '\n' ? std::string("\\n") : std::string(1, c);
   }
   logger().log(spd(level), spdlog::string_view_t(line.data(), line.size()));
-}
-
-bool Limiter::pass(std::uint64_t& left_out) {
-  const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
-  auto next = next_.load(std::memory_order_relaxed);
-  if (now < next || !next_.compare_exchange_strong(next, now + interval_, std::memory_order_relaxed)) {
-    refused_.fetch_add(1, std::memory_order_relaxed);
-    return false;
-  }
-  left_out = refused_.exchange(0, std::memory_order_relaxed);
-  return true;
 }
 
 }  // namespace weir::logging

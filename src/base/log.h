@@ -3,18 +3,21 @@
 //
 //   WEIR_LOG(info, "created topic {} with {} partitions", name, n);
 //   WEIR_LOG_LIMITED(warn, 5s, "closed {}: request of {} bytes is larger than {}", peer, size, limit);
+//   WEIR_LOG_LIMITED_BY(warn, 5s, what, "closed {}: {}", peer, what);
 //
-// The limited form is for what a peer can cause at will: one line each interval from one place in the code; the
-// next line says how many were left out.
+// The limited forms are for what a peer can cause at will: one line each interval from one place in the code, or for
+// each cause at that place, so that one kind of trouble does not hide another; when the interval ends, a line says how
+// many were left out. A cause is of a bounded set (a kind, an error's name), never what a peer wrote.
 #pragma once
 
 #include <fmt/core.h>
 
-#include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
+
+#include "base/log_limit.h"
 
 namespace weir::logging {
 
@@ -35,19 +38,6 @@ bool parse(std::string_view text, Level& level);
 bool enabled(Level level);
 void write(Level level, std::string_view file, fmt::string_view format, fmt::format_args args);
 
-// One per place in the code: says when the next line may be written.
-class Limiter {
- public:
-  explicit constexpr Limiter(std::chrono::nanoseconds interval) : interval_(interval.count()) {}
-  // True: write now; `left_out` is how many were refused since the last one.
-  bool pass(std::uint64_t& left_out);
-
- private:
-  std::int64_t interval_;
-  std::atomic<std::int64_t> next_{0};
-  std::atomic<std::uint64_t> refused_{0};
-};
-
 template <class... T>
 void write_formatted(Level level, std::string_view file, fmt::format_string<T...> format, T&&... args) {
   write(level, file, format, fmt::make_format_args(args...));
@@ -62,17 +52,24 @@ void write_formatted(Level level, std::string_view file, fmt::format_string<T...
     }                                                                                          \
   } while (false)
 
-#define WEIR_LOG_LIMITED(level_, interval_, ...)                                                          \
-  do {                                                                                                    \
-    static constinit ::weir::logging::Limiter weir_limiter_{interval_};                                   \
-    std::uint64_t weir_left_out_ = 0;                                                                     \
-    if (::weir::logging::enabled(::weir::logging::Level::level_) && weir_limiter_.pass(weir_left_out_)) { \
-      if (weir_left_out_ > 0) {                                                                           \
-        ::weir::logging::write_formatted(::weir::logging::Level::level_, __FILE__,                        \
-                                         "{} (and {} like it left out before)", fmt::format(__VA_ARGS__), \
-                                         weir_left_out_);                                                 \
-      } else {                                                                                            \
-        ::weir::logging::write_formatted(::weir::logging::Level::level_, __FILE__, __VA_ARGS__);          \
-      }                                                                                                   \
-    }                                                                                                     \
+#define WEIR_LOG_LIMITED(level_, interval_, ...)                        \
+  do {                                                                  \
+    static constinit ::weir::logging::Limiter weir_limiter_{interval_}; \
+    WEIR_LOG_THROUGH_(weir_limiter_, level_, __VA_ARGS__);              \
+  } while (false)
+
+#define WEIR_LOG_LIMITED_BY(level_, interval_, cause_, ...)                             \
+  do {                                                                                  \
+    static constexpr char weir_place_ = 0;                                              \
+    auto& weir_limiter_ = ::weir::logging::limiter_of(&weir_place_, cause_, interval_); \
+    WEIR_LOG_THROUGH_(weir_limiter_, level_, __VA_ARGS__);                              \
+  } while (false)
+
+#define WEIR_LOG_THROUGH_(limiter_, level_, ...)                                                    \
+  do {                                                                                              \
+    if (::weir::logging::enabled(::weir::logging::Level::level_) && (limiter_).pass()) {            \
+      auto weir_text_ = fmt::format(__VA_ARGS__);                                                   \
+      ::weir::logging::write_formatted(::weir::logging::Level::level_, __FILE__, "{}", weir_text_); \
+      (limiter_).stands_for_more(::weir::logging::Level::level_, __FILE__, std::move(weir_text_));  \
+    }                                                                                               \
   } while (false)

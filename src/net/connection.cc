@@ -35,6 +35,8 @@ std::string_view guess(bytes::Bytes first) {
   return "";
 }
 
+std::int64_t ms(nanoseconds time) { return std::chrono::duration_cast<milliseconds>(time).count(); }
+
 }  // namespace
 
 struct Connection::Batch {
@@ -87,6 +89,7 @@ runtime::Task<std::expected<std::size_t, Ended>> Connection::read_into(bytes::Mu
   if (!n) co_return std::unexpected(why_ended());
   if (closed_) co_return std::unexpected(why_ended());
   touch();
+  unread_seen_ = 0;
   if (options_.counters != nullptr) add(options_.counters->bytes_in, *n);
   co_return *n;
 }
@@ -111,22 +114,93 @@ runtime::Task<std::expected<void, Ended>> Connection::fill(std::size_t at_least)
 std::unexpected<Ended> Connection::refuse_frame(std::int32_t length) {
   const bytes::Bytes first(ahead_bytes_.get() + ahead_begin_, 4);
   if (options_.counters != nullptr) add(options_.counters->bad_frames);
-  WEIR_LOG_LIMITED(warn, log_interval,
-                   "closed {} connection {} of listener {}: a request of {} bytes, allowed are 0 to {}{}",
-                   options_.protocol, id(), listener_, length, options_.frame_bytes_max, guess(first));
+  const auto looks_like = guess(first);
+  const auto kind = !looks_like.empty() ? looks_like : length < 0 ? "negative" : "too large";
+  WEIR_LOG_LIMITED_BY(warn, log_interval, kind,
+                      "closed {} connection {} of listener {}: a request of {} bytes, allowed are 0 to {}{}",
+                      options_.protocol, id(), listener_, length, options_.frame_bytes_max, looks_like);
   close("a length that cannot be");
   return std::unexpected(Ended::bad_frame);
 }
 
-runtime::Task<std::expected<runtime::Lease, Ended>> Connection::take_memory(std::uint64_t size) {
-  if (options_.budget == nullptr) co_return runtime::Lease{};
-  if (auto lease = options_.budget->try_take(size)) co_return std::move(*lease);
+// The peer went away, or broke the connection, in the middle of something.
+std::unexpected<Ended> Connection::cut_frame(Ended why, std::size_t came, std::size_t size) {
+  if (closed_) return std::unexpected(why);
+  if (options_.counters != nullptr) add(options_.counters->cut_frames);
+  WEIR_LOG_LIMITED(info, log_interval,
+                   "{} connection {} of listener {} ended within a request: {} of its {} bytes had come",
+                   options_.protocol, id(), listener_, came, size);
+  return std::unexpected(why);
+}
+
+runtime::Task<std::expected<runtime::Lease, Ended>> Connection::wait_for_memory(Memory& memory, std::size_t size) {
   if (options_.counters != nullptr) add(options_.counters->memory_waits);
   mute();
-  auto lease = co_await options_.budget->take(size, &memory_wait_);
+  memory.begin_wait();
+  WEIR_LOG_LIMITED(warn, log_interval,
+                   "{} connection {} of listener {} waits to send a request of {} bytes: of the memory for requests "
+                   "(queued.max.request.bytes) {}; {} wait",
+                   options_.protocol, id(), listener_, size, memory.text(shard_.clock().mono()), memory.waiting());
+  auto lease = co_await memory.budget().take(size, &memory_wait_);
+  memory.end_wait();
   unmute();
   if (closed_ || !lease) co_return std::unexpected(why_ended());
   co_return std::move(lease);
+}
+
+runtime::Task<std::expected<runtime::Lease, Ended>> Connection::take_memory(std::size_t size) {
+  auto* from = options_.memory;
+  leased_from_ = from;
+  if (from == nullptr) co_return runtime::Lease{};
+  const auto announced = coming_.leased = coming_.begun = shard_.clock().mono();
+  coming_.last = active_at_;
+  coming_.unread = 0;
+  if (auto lease = from->budget().try_take(size)) co_return std::move(*lease);
+  if (options_.small_memory != nullptr && size <= small_frame_bytes_max) {
+    from = leased_from_ = options_.small_memory;
+    if (auto lease = from->budget().try_take(size)) co_return std::move(*lease);
+  }
+  // Who only announces something does not stand in the queue.
+  const auto filled = co_await fill(std::min(size, ahead_bytes_max));
+  if (!filled) co_return cut_frame(filled.error(), ahead(), size);
+  coming_.last = active_at_;
+  if (auto lease = from->budget().try_take(size)) co_return std::move(*lease);
+  auto lease = co_await wait_for_memory(*from, size);
+  if (!lease) co_return std::unexpected(lease.error());
+  coming_.leased = shard_.clock().mono();
+  // It could not send more than the network holds while it waited; but who did not even do that is as silent as before.
+  const auto unread = transport_->unread();
+  const bool eager = ahead() + unread >= std::min(size, eager_bytes);
+  coming_.begun = eager ? coming_.leased : announced;
+  coming_.unread = unread;
+  if (eager) coming_.last = coming_.leased;
+  co_return std::move(*lease);
+}
+
+void Connection::look_at_coming() {
+  if (coming_timer_ != 0) shard_.cancel(std::exchange(coming_timer_, 0));
+  if (closed_ || !is_coming_ || !leased_from_->watch(coming_)) return;
+  const auto now = shard_.clock().mono();
+  const auto unread = transport_->unread();
+  if (unread > coming_.unread) coming_.last = now;
+  coming_.unread = unread;
+  const auto due = coming_.due();
+  if (due > now) {
+    coming_timer_ = shard_.schedule(due, [this] {
+      coming_timer_ = 0;
+      look_at_coming();
+    });
+    return;
+  }
+  if (options_.counters != nullptr) add(options_.counters->memory_held);
+  const bool silent = coming_.silent(now);
+  WEIR_LOG_LIMITED_BY(warn, log_interval, silent ? "silent" : "slow",
+                      "closed {} connection {} of listener {}: {} wait for the memory that it holds for a request "
+                      "of {} bytes, of which {} have come in {} ms{} (queued.max.request.bytes)",
+                      options_.protocol, id(), listener_, leased_from_->waiting(), coming_.size, coming_.came + unread,
+                      ms(now - coming_.begun),
+                      silent ? fmt::format(", and none for {} ms", ms(now - coming_.last)) : std::string());
+  close("it holds memory that others wait for");
 }
 
 runtime::Task<std::expected<bytes::Shared, Ended>> Connection::read_body(std::size_t size) {
@@ -136,11 +210,14 @@ runtime::Task<std::expected<bytes::Shared, Ended>> Connection::read_body(std::si
   std::memcpy(room.data(), ahead_bytes_.get() + ahead_begin_, got);
   ahead_begin_ = ahead_end_ = 0;
   while (got < size) {
+    coming_.came = got;
     transport_->expect(size - got);
     const auto n = co_await read_into(room.subspan(got));
-    if (!n) co_return std::unexpected(n.error());
-    if (*n == 0) co_return std::unexpected(Ended::broken);
+    if (!n) co_return cut_frame(n.error(), got, size);
+    if (*n == 0) co_return cut_frame(Ended::broken, got, size);
     got += *n;
+    coming_.last = active_at_;
+    coming_.unread = 0;
   }
   std::memcpy(ahead_bytes_.get(), room.data() + size, got - size);
   ahead_end_ = got - size;
@@ -153,12 +230,16 @@ runtime::Task<std::expected<Frame, Ended>> Connection::read_frame() {
   const auto self = shared_from_this();
   struct Done {
     Connection& connection;
-    ~Done() { connection.reading_ = false; }
+    ~Done() {
+      connection.end_coming();
+      connection.reading_ = false;
+    }
   } const done{*this};
 
   if (closed_) co_return std::unexpected(why_ended());
   if (ahead() < 4) {
     const auto filled = co_await fill(4);
+    if (!filled && ahead() > 0) co_return cut_frame(filled.error(), ahead(), 4);
     if (!filled) co_return std::unexpected(filled.error());
   }
   const auto length = bytes::load_big<std::int32_t>(ahead_bytes_.get() + ahead_begin_);
@@ -174,12 +255,28 @@ runtime::Task<std::expected<Frame, Ended>> Connection::read_frame() {
     frame.bytes = bytes::Shared::copy(bytes::Bytes(ahead_bytes_.get() + ahead_begin_, size));
     ahead_begin_ += size;
   } else {
+    begin_coming(size);
     auto body = co_await read_body(size);
     if (!body) co_return std::unexpected(body.error());
     frame.bytes = std::move(*body);
   }
   if (options_.counters != nullptr) add(options_.counters->frames);
   co_return std::move(frame);
+}
+
+void Connection::begin_coming(std::size_t size) {
+  if (leased_from_ == nullptr) return;
+  coming_.connection = this;
+  coming_.size = size;
+  coming_.came = ahead();
+  is_coming_ = true;
+  if (leased_from_->add(coming_)) look_at_coming();
+}
+
+void Connection::end_coming() {
+  if (!std::exchange(is_coming_, false)) return;
+  leased_from_->remove(coming_);
+  if (coming_timer_ != 0) shard_.cancel(std::exchange(coming_timer_, 0));
 }
 
 bool Connection::has_frame() const {
@@ -294,16 +391,26 @@ void Connection::arm_idle(nanoseconds when) {
 
 void Connection::idle_check() {
   const auto now = shard_.clock().mono();
-  if (written_ != std::exchange(written_seen_, written_) || (muted_ > 0 && !writing_))
-    active_at_ = std::max(active_at_, now);
+  // What came and no read took: it waits for more (SO_RCVLOWAT), or for the rest of a TLS record.
+  const auto unread = transport_->unread();
+  const bool came = unread > std::exchange(unread_seen_, unread);
+  const bool went = written_ != std::exchange(written_seen_, written_);
+  if (came || went || (muted_ > 0 && !writing_)) touch();
   if (now - active_at_ < options_.idle_max) {
     arm_idle(active_at_ + options_.idle_max);
     return;
   }
   idle_closed_ = true;
   if (options_.counters != nullptr) add(options_.counters->expired_idle);
-  WEIR_LOG(debug, "closed {} connection {} of listener {}: idle for {} ms", options_.protocol, id(), listener_,
-           std::chrono::duration_cast<milliseconds>(now - active_at_).count());
+  if (writing_) {
+    WEIR_LOG_LIMITED(info, log_interval,
+                     "closed {} connection {} of listener {}: it has taken nothing of what it was answered for {} ms "
+                     "(connections.max.idle.ms)",
+                     options_.protocol, id(), listener_, ms(now - active_at_));
+  } else {
+    WEIR_LOG(debug, "closed {} connection {} of listener {}: idle for {} ms", options_.protocol, id(), listener_,
+             ms(now - active_at_));
+  }
   close();
 }
 

@@ -1,12 +1,13 @@
 // One accepted (or opened) connection: a stream of frames in, a stream of bytes out.
 //
 // A frame is 4 bytes of big-endian length and that many bytes (Kafka's and ZooKeeper's framing alike). Memory for a
-// frame is leased from the server's budget before its body is read; until then the connection is not read, so a
-// peer is slowed down and nothing grows. A Connection lives on one shard and is used on that shard only.
+// frame is leased from what the connections share (net/memory.h) before its body is read; until then the connection is
+// not read, so a peer is slowed down and nothing grows. A Connection lives on one shard and is used on that shard only.
 //
-// It closes itself, with one log line that names peer and reason (rate limited), on: a length that is negative or
-// over the limit, no traffic for idle_max while it is not muted (connections.max.idle.ms), a queue of pushes over
-// its bound. Reads and writes that wait then end with an error.
+// It closes itself, with a log line that names peer and reason (limited, each kind for itself), on: a length that is
+// negative or over the limit, no traffic for idle_max while it is not muted (connections.max.idle.ms), a queue of
+// pushes over its bound, memory that it holds for what does not come while others wait for it. Reads and writes that
+// wait then end with an error. What the peer broke off within a frame is logged too.
 #pragma once
 
 #include <array>
@@ -23,6 +24,7 @@
 #include <vector>
 
 #include "bytes/shared.h"
+#include "net/memory.h"
 #include "net/transport.h"
 #include "runtime/budget.h"
 #include "runtime/shard.h"
@@ -43,6 +45,8 @@ struct Counters {
   std::atomic<std::uint64_t> bytes_in{0};
   std::atomic<std::uint64_t> bytes_out{0};
   std::atomic<std::uint64_t> memory_waits{0};  // frames that waited for queued.max.request.bytes
+  std::atomic<std::uint64_t> memory_held{0};   // closed: they held memory others waited for, and sent too little
+  std::atomic<std::uint64_t> cut_frames{0};    // ended by the peer within a frame
 
   std::uint64_t open() const {
     const auto gone = closed.load(std::memory_order_relaxed);
@@ -50,13 +54,18 @@ struct Counters {
   }
 };
 
+inline constexpr std::size_t small_frame_bytes_max = 64 * 1024;
+
 struct ConnectionOptions {
   std::uint32_t frame_bytes_max = 100 * 1024 * 1024;  // socket.request.max.bytes
   std::uint64_t queued_push_bytes_max = 1024 * 1024;  // for send()
-  runtime::Budget* budget = nullptr;                  // queued.max.request.bytes; null: no limit
-  milliseconds idle_max{0};                           // connections.max.idle.ms; 0 or less: never
-  Counters* counters = nullptr;                       // null: not counted
-  const char* protocol = "Kafka";                     // for log lines
+  Memory* memory = nullptr;                           // queued.max.request.bytes; null: no limit
+  // For a frame of at most small_frame_bytes_max that finds no room in `memory`, so that large ones do not hold up all
+  // the small ones; null: they wait for `memory` too.
+  Memory* small_memory = nullptr;
+  milliseconds idle_max{0};        // connections.max.idle.ms; 0 or less: never
+  Counters* counters = nullptr;    // null: not counted
+  const char* protocol = "Kafka";  // for log lines
 };
 
 // A frame as it came: the body without its length. The lease gives the memory back to the budget; hold it as long
@@ -115,6 +124,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   const std::string& listener() const { return listener_; }
   std::uint64_t number() const { return number_; }
   nanoseconds opened_at() const { return opened_at_; }
+  // For Memory: whether what it holds memory for gets on. May close it.
+  void look_at_coming();
+
   // When bytes last came or went.
   nanoseconds active_at() const { return active_at_; }
   // "127.0.0.1:9092-127.0.0.1:53211-7", as Kafka names connections.
@@ -131,9 +143,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
   runtime::Task<std::expected<void, Ended>> fill(std::size_t at_least);
   runtime::Task<std::expected<std::size_t, Ended>> read_into(bytes::MutableBytes out);
   runtime::Task<std::expected<bytes::Shared, Ended>> read_body(std::size_t size);
-  runtime::Task<std::expected<runtime::Lease, Ended>> take_memory(std::uint64_t size);
+  runtime::Task<std::expected<runtime::Lease, Ended>> take_memory(std::size_t size);
+  runtime::Task<std::expected<runtime::Lease, Ended>> wait_for_memory(Memory& memory, std::size_t size);
+  void begin_coming(std::size_t size);
+  void end_coming();
   Ended why_ended() const;
   std::unexpected<Ended> refuse_frame(std::int32_t length);
+  std::unexpected<Ended> cut_frame(Ended why, std::size_t came, std::size_t size);
 
   struct Batch;  // pushes that go out in one write
   struct Turn;   // waits until the writes before it have ended
@@ -172,8 +188,13 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::uint64_t written_seen_ = 0;  // at the last look of the idle timer
 
   runtime::Budget::Wait memory_wait_;
+  Memory* leased_from_ = nullptr;  // of the frame that is being read; null: nobody's limit
+  Coming coming_;                  // that frame
+  bool is_coming_ = false;
+  runtime::Shard::TimerId coming_timer_ = 0;
 
   nanoseconds active_at_;
+  std::size_t unread_seen_ = 0;  // of the transport, by the idle timer, since something was read
   runtime::Shard::TimerId idle_timer_ = 0;
 };
 

@@ -212,6 +212,7 @@ TEST(Frames, the_end_between_frames_is_clean_and_within_one_is_not) {
   });
   sim.world.settle();
   EXPECT_EQ(sim.echo.ends, (std::vector<Ended>{Ended::closed, Ended::broken, Ended::broken}));
+  EXPECT_EQ(sim.server.counters().cut_frames, 2U);
   EXPECT_EQ(sim.server.counters().open(), 0U);
 }
 
@@ -605,6 +606,41 @@ TEST(Server, stop_ends_connections_in_every_state) {
 }
 
 // ---- over TCP, with threads ----
+
+// A byte now and then of a large frame: the reader waits for more at once (SO_RCVLOWAT), and the peer is not idle all
+// the same, while one that sends nothing is.
+TEST(System, a_trickle_keeps_a_connection) {
+  runtime::Shards shards(1);
+  Echo echo;
+  ServerOptions options;
+  options.idle_max = milliseconds(400);
+  Server server(shards.all(), runtime::system_sockets(), echo, options);
+  runtime::block_on(shards[0], [&]() -> Task<void> {
+    std::vector<ListenerOptions> listeners;
+    listeners.push_back({.endpoint = endpoint({"127.0.0.1", 0})});
+    auto bound = co_await server.start(listeners);
+    const Address to{"127.0.0.1", bound->front().address.port};
+    auto trickle = co_await runtime::system_sockets().connect(shards[0], to, {});
+    auto silent = co_await runtime::system_sockets().connect(shards[0], to, {});
+    const auto frame = framed(std::string(1'000'000, 'x'));
+    EXPECT_TRUE(co_await send(**trickle, frame.substr(0, 5000)));
+    EXPECT_TRUE(co_await send(**silent, frame.substr(0, 5000)));
+    std::size_t at = 5000;
+    while (server.counters().expired_idle == 0 || at < 5040) {
+      EXPECT_TRUE(co_await send(**trickle, frame.substr(at++, 1)));
+      co_await runtime::sleep(shards[0], milliseconds(50));
+    }
+    EXPECT_EQ(co_await receive(**silent, 1), "");
+    EXPECT_EQ(server.counters().open(), 1U);
+    Scope scope(shards[0]);
+    auto rest = [](Socket& socket, std::string text) -> Task<void> { EXPECT_TRUE(co_await send(socket, text)); };
+    scope.spawn(rest(**trickle, frame.substr(at)));
+    EXPECT_EQ((co_await receive(**trickle, frame.size())).size(), frame.size());
+    co_await scope.stop();
+    co_await server.stop();
+  });
+  shards.stop();
+}
 
 TEST(System, many_clients_on_many_shards_while_one_is_slow_and_one_deaf) {
   runtime::Shards shards(3);

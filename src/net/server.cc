@@ -70,7 +70,9 @@ struct Server::Impl {
         service(v),
         options(std::move(o)),
         limits(static_cast<const Limits&>(options)),
-        budget(options.queued_bytes_max) {
+        memory(options.queued_bytes_max),
+        small_memory(static_cast<std::int64_t>(options.queued_small_bytes_max)),
+        spared_memory(options.queued_spared_bytes_max) {
     WEIR_CHECK(!shards.empty(), "a server has shards");
     for (auto* shard : shards) seats.push_back(std::make_unique<Seat>(*shard));
   }
@@ -80,7 +82,8 @@ struct Server::Impl {
   runtime::Task<void> rest(Door& door, nanoseconds time);
   bool admit_ip(const std::string& host);
   void seat(Door& door, Seat& seat, std::unique_ptr<runtime::Socket> socket);
-  runtime::Task<void> run(Door& door, Seat& seat, std::unique_ptr<runtime::Socket> socket, std::uint64_t number);
+  runtime::Task<void> run(Door& door, Seat& seat, std::unique_ptr<runtime::Socket> socket, std::uint64_t number,
+                          bool spared);
   runtime::Task<bool> shake_hands(std::shared_ptr<Connection> connection);
   runtime::Task<void> serve(std::shared_ptr<Connection> connection);
   void left(Door& door, Seat& seat, const std::string& host);
@@ -107,7 +110,9 @@ struct Server::Impl {
   Limits limits;  // as they are now; of home
   Rate rate;
   Counters counters;
-  runtime::Budget budget;
+  Memory memory;
+  Memory small_memory;
+  Memory spared_memory;
   std::vector<std::unique_ptr<Seat>> seats;
   std::vector<std::unique_ptr<Door>> doors;
 
@@ -129,7 +134,8 @@ Server::Server(std::vector<runtime::Shard*> shards, runtime::Sockets& sockets, S
 Server::~Server() { WEIR_CHECK(impl_->home == nullptr || impl_->stopped, "a server is stopped before it goes"); }
 
 const Counters& Server::counters() const { return impl_->counters; }
-runtime::Budget& Server::budget() { return impl_->budget; }
+runtime::Budget& Server::budget() { return impl_->memory.budget(); }
+const Memory& Server::memory() const { return impl_->memory; }
 
 std::uint64_t Server::connections(std::string_view listener) const {
   std::uint64_t n = 0;
@@ -253,8 +259,9 @@ void Server::Impl::seat(Door& door, Seat& seat, std::unique_ptr<runtime::Socket>
   ++open;
   door.connections.fetch_add(1, std::memory_order_relaxed);
   counters.accepted.fetch_add(1, std::memory_order_relaxed);
-  seat.shard.post([this, &door, &seat, number = ++last_number, socket = std::move(socket)]() mutable {
-    seat.scope.spawn(run(door, seat, std::move(socket), number));
+  const bool free = spared(door.options.endpoint.listener);
+  seat.shard.post([this, &door, &seat, number = ++last_number, free, socket = std::move(socket)]() mutable {
+    seat.scope.spawn(run(door, seat, std::move(socket), number, free));
   });
   // One was let in over the limit, by the spared listener or to make room: another goes.
   if (too_many() && !shedding) accepting->spawn(shed());
@@ -346,8 +353,13 @@ runtime::Task<bool> Server::Impl::shake_hands(std::shared_ptr<Connection> connec
   if (opened && !late) co_return !connection->closed();
   if (connection->closed() && !late) co_return false;  // the server stops
   const auto why = late ? std::string("its handshake takes too long") : opened.error().message;
-  WEIR_LOG_LIMITED(warn, log_interval, "closed {} connection {} of listener {}: {}", options.protocol, connection->id(),
-                   connection->listener(), why);
+  // Of the reasons, those that name the peer are not told apart by it.
+  auto kind = why;
+  for (const auto& address : {connection->peer().text(), connection->local().text()}) {
+    if (const auto at = kind.find(address); at != std::string::npos) kind.erase(at, address.size());
+  }
+  WEIR_LOG_LIMITED_BY(warn, log_interval, kind, "closed {} connection {} of listener {}: {}", options.protocol,
+                      connection->id(), connection->listener(), why);
   connection->close(why);
   co_return false;
 }
@@ -363,7 +375,7 @@ runtime::Task<void> Server::Impl::serve(std::shared_ptr<Connection> connection) 
 }
 
 runtime::Task<void> Server::Impl::run(Door& door, Seat& seat, std::unique_ptr<runtime::Socket> socket,
-                                      std::uint64_t number) {
+                                      std::uint64_t number, bool spared) {
   const auto host = socket->peer().host;
   {
     auto transport = options.transports ? options.transports(door.options.endpoint, std::move(socket))
@@ -371,7 +383,12 @@ runtime::Task<void> Server::Impl::run(Door& door, Seat& seat, std::unique_ptr<ru
     ConnectionOptions with;
     with.frame_bytes_max = options.frame_bytes_max;
     with.queued_push_bytes_max = options.queued_push_bytes_max;
-    with.budget = options.queued_bytes_max < 0 ? nullptr : &budget;
+    if (spared) {
+      with.memory = options.queued_spared_bytes_max < 0 ? nullptr : &spared_memory;
+    } else if (options.queued_bytes_max >= 0) {
+      with.memory = &memory;
+      if (options.queued_small_bytes_max > 0) with.small_memory = &small_memory;
+    }
     with.idle_max = options.idle_max;
     with.counters = &counters;
     with.protocol = options.protocol;

@@ -63,7 +63,10 @@ inline constexpr seconds rate_window{10};
 
 struct ServerOptions : Limits {
   std::uint32_t frame_bytes_max = 100 * 1024 * 1024;  // socket.request.max.bytes
-  std::int64_t queued_bytes_max = -1;                 // queued.max.request.bytes; -1: no limit
+  // Memory of requests from their first byte until they are answered; see net/memory.h.
+  std::int64_t queued_bytes_max = -1;         // queued.max.request.bytes; -1: no limit
+  std::uint64_t queued_small_bytes_max = 0;   // besides, for frames of at most small_frame_bytes_max; 0: none
+  std::int64_t queued_spared_bytes_max = -1;  // of spared_listener, which does not share the others'; -1: no limit
   std::uint64_t queued_push_bytes_max = 1024 * 1024;
   milliseconds idle_max{600'000};   // connections.max.idle.ms; 0 or less: never
   runtime::SocketOptions socket{};  // socket.send.buffer.bytes, socket.receive.buffer.bytes, backlog
@@ -97,6 +100,7 @@ class Server {
 
   const Counters& counters() const;
   runtime::Budget& budget();
+  const Memory& memory() const;  // of all listeners but the spared one
   // Open connections of each listener, a glance from any thread.
   std::uint64_t connections(std::string_view listener) const;
 

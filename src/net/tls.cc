@@ -186,7 +186,10 @@ class Tls final : public Transport {
         auto sent = co_await flush();
         if (!sent) co_return std::unexpected(sent.error());
       }
-      if (n > 0) co_return n;
+      if (n > 0) {
+        fed_ = 0;
+        co_return n;
+      }
       if (why == SSL_ERROR_ZERO_RETURN) co_return std::size_t{0};
       if (!fine) co_return io_fail(EPROTO, fmt::format("TLS with {}: {}", peer().text(), failure));
       auto more = co_await feed(std::exchange(expected, 0));
@@ -195,6 +198,7 @@ class Tls final : public Transport {
   }
 
   void expect(std::size_t size) override { expected_ = size; }
+  std::size_t unread() const override { return fed_ + below_->unread(); }
 
   Task<Io<>> write(std::vector<runtime::Chunk> chunks, std::uint64_t* progress) override {
     std::vector<std::byte> from_file;
@@ -317,6 +321,7 @@ class Tls final : public Transport {
     auto got = co_await below_->read_some(bytes::MutableBytes(input_.bytes));
     if (!got) co_return got;
     input_.end = *got;
+    fed_ += *got;
     if (*got == input_.bytes.size()) {
       wanted_ = std::min(input_.bytes.size() * 4, input_bytes_max);
     } else if (*got < input_.bytes.size() / 8) {
@@ -368,6 +373,7 @@ class Tls final : public Transport {
   std::string protection_;
   std::string refused_;  // the certificate that was not accepted
   std::size_t expected_ = 0;
+  std::size_t fed_ = 0;  // encrypted bytes that came since something was given out: of a record that is not whole
   std::size_t wanted_ = input_bytes_min;
   std::uint64_t gathered_ = 0;  // encrypted and not yet sent
   bool sending_ = false;

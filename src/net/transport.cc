@@ -14,6 +14,7 @@ class Plain final : public Transport {
     return socket_->read_some(out);
   }
   void expect(std::size_t size) override { socket_->expect(size); }
+  std::size_t unread() const override { return socket_->unread(); }
   runtime::Task<runtime::Io<>> write(std::vector<runtime::Chunk> chunks, std::uint64_t* progress) override {
     return socket_->write(std::move(chunks), progress);
   }

@@ -19,6 +19,8 @@ class Transport {
   // As of runtime::Socket.
   virtual runtime::Task<runtime::Io<std::size_t>> read_some(bytes::MutableBytes out) = 0;
   virtual void expect(std::size_t /*size*/) {}
+  // What has arrived and was not given out yet, at whatever stage it is: more of it is a sign of life.
+  virtual std::size_t unread() const = 0;
   virtual runtime::Task<runtime::Io<>> write(std::vector<runtime::Chunk> chunks, std::uint64_t* progress) = 0;
   virtual void close() = 0;
   virtual const runtime::Address& local() const = 0;

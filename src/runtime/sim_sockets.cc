@@ -148,6 +148,8 @@ class SimSocket final : public Socket {
     co_return result;
   }
 
+  std::size_t unread() const override { return in_->ready.size(); }
+
   Task<Io<>> write(std::vector<Chunk> chunks, std::uint64_t* progress) override {
     WEIR_CHECK(!std::exchange(writing_, true), "one write at a time");
     ++waiting_;

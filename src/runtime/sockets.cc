@@ -5,6 +5,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -176,7 +177,7 @@ class TcpSocket final : public Socket {
  public:
   // Takes over `fd`, which does not block.
   TcpSocket(Shard& shard, int fd, int family, const Name& peer)
-      : shard_(shard), socket_(asio_shard(shard).context()), local_(local_of(fd)), peer_(peer.address()) {
+      : shard_(shard), socket_(asio_shard(shard).context()), fd_(fd), local_(local_of(fd)), peer_(peer.address()) {
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     boost::system::error_code error;
     socket_.assign(family == AF_INET6 ? tcp::v6() : tcp::v4(), fd, error);
@@ -235,6 +236,11 @@ class TcpSocket final : public Socket {
   }
 
   void expect(std::size_t size) override { expected_ = size; }
+  std::size_t unread() const override {
+    int size = 0;
+    if (closed_ || ::ioctl(fd_, FIONREAD, &size) != 0) return 0;
+    return static_cast<std::size_t>(std::max(size, 0));
+  }
 
   Task<Io<>> write(std::vector<Chunk> chunks, std::uint64_t* progress) override {
     WEIR_CHECK(!std::exchange(writing_, true), "one write at a time");
@@ -345,6 +351,7 @@ class TcpSocket final : public Socket {
 
   Shard& shard_;
   tcp::socket socket_;
+  const int fd_;  // the socket's
   const Address local_;
   const Address peer_;
   bool closed_ = false;

@@ -46,6 +46,9 @@ class Socket {
   // part of them is there (SO_RCVLOWAT), instead of waking for each packet. For the next read only; a body may ignore
   // it.
   virtual void expect(std::size_t /*size*/) {}
+  // Bytes that have arrived and were not read yet, also those that a read under way does not wake for: a peer of whom
+  // there are more than before is not silent.
+  virtual std::size_t unread() const = 0;
   // All of it. One write at a time. `progress` (may be null) is increased as bytes leave.
   virtual Task<Io<>> write(std::vector<Chunk> chunks, std::uint64_t* progress = nullptr) = 0;
   // Ends reads and writes that wait, with an error. May be called at any time on the shard, more than once.
