@@ -19,6 +19,7 @@ namespace {
 constexpr config::KafkaVersion oldest{1, 1};
 constexpr config::KafkaVersion oldest_tried{2, 2};
 constexpr config::KafkaVersion newest{3, 9};
+constexpr auto npos = std::string::npos;
 
 // Whether Weir has listeners of this security protocol.
 bool served(std::string_view protocol) { return protocol == "PLAINTEXT" || protocol == "SSL"; }
@@ -290,7 +291,10 @@ class Judge {
     for (const auto key : class_keys) {
       const auto value = in_force(std::string(key)).value_or("");
       const bool selector_of_kafka = value.starts_with("org.apache.kafka.common.replica.");
-      if (!value.empty() && !selector_of_kafka) classes.push_back(fmt::format("{}={}", key, value));
+      const bool told = std::ranges::any_of(e_.file->warnings, [&](const std::string& warning) {
+        return warning.starts_with(std::string(key) + "=");  // as a warning of the file, below
+      });
+      if (!value.empty() && !selector_of_kafka && !told) classes.push_back(fmt::format("{}={}", key, value));
     }
     if (!classes.empty()) {
       warn("configuration", "classes of Java: " + some_of(classes), "Weir cannot run them: do without them first");
@@ -510,12 +514,19 @@ class Judge {
   }
 
   void security() {
-    if (e_.acls > 0 || !in_force("authorizer.class.name").value_or("").empty()) {
-      block("ACLs",
-            e_.acls > 0 ? plural(e_.acls, "resource has", "resources have") + " ACLs" : "an authorizer is configured",
-            "this version of Weir does not look at ACLs: on it everybody may do everything");
-    } else {
+    const bool authorizer = !in_force("authorizer.class.name").value_or("").empty();
+    const bool ignored = in_force("weir.ignore.unsupported").value_or("").find("authorizer.class.name") != npos;
+    const auto what =
+        e_.acls > 0 ? plural(e_.acls, "resource has", "resources have") + " ACLs" : "an authorizer is configured";
+    if (!authorizer && e_.acls == 0) {
       ok("ACLs", "none");
+    } else if (ignored) {
+      warn("ACLs", what + ", and the file has weir.ignore.unsupported=authorizer.class.name",
+           "this version of Weir does not look at ACLs: on it everybody may do everything");
+    } else {
+      block("ACLs", what + (authorizer ? ": with authorizer.class.name Weir does not start" : ""),
+            "this version of Weir does not look at ACLs: on it everybody may do everything; when that is wanted, write "
+            "weir.ignore.unsupported=authorizer.class.name into the file, which Java's brokers ignore");
     }
     if (e_.quotas > 0) {
       warn("quotas", plural(e_.quotas, "user, client or address has", "users, clients or addresses have") + " a quota",

@@ -215,6 +215,12 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"Acls", [](E& e) { e.acls = 2; }, blocks, "ACLs", "2 resources have ACLs"},
         Case{"Authorizer", [](E& e) { e.file->config.values["authorizer.class.name"] = "a.b.C"; }, blocks, "ACLs",
              "authorizer"},
+        Case{"AuthorizerThatNeedNotBe",
+             [](E& e) {
+               e.file->config.values["authorizer.class.name"] = "a.b.C";
+               e.file->config.values["weir.ignore.unsupported"] = "authorizer.class.name";
+             },
+             warning, "ACLs", "weir.ignore.unsupported"},
         Case{"Quotas", [](E& e) { e.quotas = 1; }, warning, "quotas", "1 user, client or address has a quota"},
         Case{"Scram", [](E& e) { e.scram_users = 1; }, warning, "SCRAM", "1 user has"},
         Case{"Tokens", [](E& e) { e.tokens = 3; }, warning, "delegation tokens", "3 tokens"},

@@ -219,13 +219,20 @@ FileEvidence read_file(const std::string& path) {
   FileEvidence out;
   cli::BrokerOptions options;
   options.config_path = path;
+  // An authorizer stops a start, but not the look at the rest of the file: judge() has its own word on it.
+  constexpr const char* ignore = "weir.ignore.unsupported";
+  const auto written = read_properties(path);
+  const bool ignores = written && written->contains(ignore);
+  if (!ignores) options.overrides = {{ignore, "authorizer.class.name"}};
   auto file = read_broker_file(options);
   if (!file) {
     out.errors = std::move(file.error());
     return out;
   }
   out.warnings = std::move(file->loaded.warnings);
+  std::erase_if(out.warnings, [](const std::string& warning) { return warning.starts_with("authorizer.class.name="); });
   out.config = std::move(file->loaded.config);
+  if (!ignores) out.config.values.erase(ignore);
   return out;
 }
 

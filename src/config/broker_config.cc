@@ -97,18 +97,11 @@ void merge_file(const Properties& file, Merge& m) {
     if (today != written && file.contains(today)) continue;
     const Key* key = find_broker_key(today);
     if (key == nullptr) {
-      // What plug-ins read from the same file has names of its own; those of Java's authorizer are well known.
-      bool plug_in = written.starts_with("authorizer.") || written.starts_with("rlmm.config.") ||
-                     written.starts_with("rsm.config.") || written.starts_with("confluent.");
-      if (plug_in) {
-        m.accepted.push_back(written);
-      } else {
-        m.warnings.push_back(fmt::format("unknown key {}: it has no effect", written));
-      }
+      m.warnings.push_back(fmt::format("unknown key {}: it has no effect", written));
       m.values.insert_or_assign(written, value);
       continue;
     }
-    if (auto wrong = complaint(*key, value)) m.errors.push_back(std::move(*wrong));
+    if (auto wrong = complaint(*key, value, written)) m.errors.push_back(std::move(*wrong));
     if (key->effect == Effect::accepted) m.accepted.push_back(written);
     m.values.insert_or_assign(std::string(today), value);
   }
@@ -124,7 +117,7 @@ void merge_dynamic(const Properties& layer, bool of_one_broker, Merge& m) {
       m.warnings.push_back(fmt::format("{}: {} cannot change while a broker runs and is left out", where, written));
     } else if (!of_one_broker && key->update == Update::per_broker) {
       m.warnings.push_back(fmt::format("{}: {} is for one broker at a time and is left out", where, written));
-    } else if (auto wrong = complaint(*key, value)) {
+    } else if (auto wrong = complaint(*key, value, written)) {
       m.warnings.push_back(fmt::format("{}: {}; it is left out", where, *wrong));
     } else {
       m.values.insert_or_assign(written, value);
@@ -305,6 +298,7 @@ std::expected<LoadedBrokerConfig, std::vector<std::string>> load_merged(const Pr
   read_replication(r, c);
   read_coordinators(r, c);
   read_listeners(r, c, errors, loaded.warnings);
+  check_unsupported(r, errors, loaded.warnings);
   check_rules(r, c, errors, loaded.warnings);
   if (!errors.empty()) return std::unexpected(std::move(errors));
   return loaded;

@@ -143,10 +143,88 @@ TEST(BrokerConfig, AllErrorsAtOnceEachWithKeyValueAndRange) {
 }
 
 TEST(BrokerConfig, UnknownKeysAreWarnings) {
-  auto [c, warnings, accepted] = load({{"num.partition", "3"}, {"authorizer.zookeeper.url", "x"}});
-  EXPECT_THAT(warnings, ElementsAre("unknown key num.partition: it has no effect"));
-  EXPECT_THAT(accepted, ElementsAre("authorizer.zookeeper.url"));
+  auto [c, warnings, accepted] = load({{"num.partition", "3"},
+                                       {"authorizer.zookeeper.url", "x"},
+                                       {"confluent.metrics.topic", "x"},
+                                       {"rlmm.config.a", "x"},
+                                       {"rsm.config.a", "x"}});
+  EXPECT_THAT(warnings,
+              ElementsAre("unknown key authorizer.zookeeper.url: it has no effect",
+                          "unknown key confluent.metrics.topic: it has no effect",
+                          "unknown key num.partition: it has no effect", "unknown key rlmm.config.a: it has no effect",
+                          "unknown key rsm.config.a: it has no effect"));
+  EXPECT_THAT(accepted, IsEmpty());
   EXPECT_EQ(c.num_partitions, 1);
+}
+
+TEST(BrokerConfig, AKeyOfAListenerThatIsNotThereIsAWarning) {
+  EXPECT_THAT(load({{"listener.name.nosuch.max.connections", "3"}}).warnings,
+              ElementsAre("listener.name.nosuch.max.connections has no effect: there is no listener nosuch"));
+  EXPECT_THAT(load({{"listener.name.PLAINTEXT.max.connections", "3"}}).warnings, ElementsAre(HasSubstr("lower case")));
+  EXPECT_THAT(load({{"listener.name.plaintext.max.connections", "3"}}).warnings, IsEmpty());
+  EXPECT_THAT(errors_of({{"listener.name.plaintext.max.connections", "abc"}}),
+              ElementsAre(HasSubstr("listener.name.plaintext.max.connections=abc: must be")))
+      << "as it stands in the file";
+}
+
+// Nobody is to take a broker for closed that is open to everybody.
+TEST(BrokerConfig, AnAuthorizerStopsTheStartUnlessItIsSaidThatItNeedNot) {
+  const std::string authorizer = "kafka.security.authorizer.AclAuthorizer";
+  const auto errors = errors_of({{"authorizer.class.name", authorizer}, {"super.users", "User:a"}});
+  ASSERT_THAT(errors, ElementsAre(HasSubstr("authorizer.class.name=" + authorizer + ": must not be set")));
+  EXPECT_THAT(errors[0], HasSubstr("weir.ignore.unsupported=authorizer.class.name"));
+  EXPECT_THAT(errors_of({{"authorizer.class.name", ""}}), IsEmpty());
+  EXPECT_THAT(
+      load({{"authorizer.class.name", authorizer}, {"weir.ignore.unsupported", "authorizer.class.name"}}).warnings,
+      ElementsAre(HasSubstr("everybody may do everything")));
+  EXPECT_THAT(errors_of({{"weir.ignore.unsupported", "num.partitions"}}),
+              ElementsAre(HasSubstr("weir.ignore.unsupported=num.partitions: must be some of: authorizer.class.name")));
+}
+
+TEST(BrokerConfig, WhatIsAskedForAndNotThereIsAWarningEach) {
+  const std::pair<const char*, const char*> asked[] = {
+      {"alter.config.policy.class.name", "a.B"},
+      {"client.quota.callback.class", "a.B"},
+      {"control.plane.listener.name", "PLAINTEXT"},
+      {"create.topic.policy.class.name", "a.B"},
+      {"delegation.token.secret.key", "x"},
+      {"kafka.metrics.reporters", "a.B"},
+      {"log.cleanup.policy", "compact"},
+      {"log.cleanup.policy", "compact,delete"},
+      {"metric.reporters", "a.B"},
+      {"principal.builder.class", "a.B"},
+      {"quota.producer.default", "1000"},
+      {"remote.log.storage.system.enable", "true"},
+      {"sasl.enabled.mechanisms", "SCRAM-SHA-512"},
+      {"ssl.engine.factory.class", "a.B"},
+  };
+  for (const auto& [key, value] : asked) {
+    const auto warnings = load({{key, value}}).warnings;
+    EXPECT_THAT(warnings, ElementsAre(HasSubstr(key))) << key;
+  }
+  EXPECT_THAT(load({{"delegation.token.secret.key", "geheim"}}).warnings,
+              ElementsAre(testing::Not(HasSubstr("geheim"))));
+  EXPECT_THAT(load({{"log.cleanup.policy", "delete"},
+                    {"metric.reporters", ""},
+                    {"remote.log.storage.system.enable", "false"},
+                    {"client.quota.callback.class", ""}})
+                  .warnings,
+              IsEmpty());
+}
+
+TEST(BrokerConfig, WhereZooKeeperIsMustBeWellSaid) {
+  for (const char* bad : {"127.0.77.1:99999", "h:abc", "h:2177x", ":2181", "h:0", "/chroot", ","}) {
+    EXPECT_THAT(errors_of({{"zookeeper.connect", bad}}),
+                ElementsAre(HasSubstr(std::string("zookeeper.connect=") + bad + ": must be HOST[:PORT]")))
+        << bad;
+  }
+  EXPECT_THAT(errors_of({{"zookeeper.connect", "zk1,zk2:2182,[::1]:2181/a/b"}}), IsEmpty());
+}
+
+TEST(BrokerConfig, ALogDirectoryIsNamedOnce) {
+  EXPECT_THAT(errors_of({{"log.dirs", "/d/a,/d/b,/d//a/"}}),
+              ElementsAre("log.dirs=/d/a,/d/b,/d//a/: must be directories, each named once"));
+  EXPECT_THAT(errors_of({{"log.dirs", "/d/a,/d/ab"}}), IsEmpty());
 }
 
 TEST(BrokerConfig, reads_from_the_nearest_replica_are_asked_for_by_the_whole_name_of_kafkas_class) {

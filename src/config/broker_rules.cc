@@ -3,8 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <set>
+
+#include "base/zk_connect.h"
 
 namespace weir::config {
 
@@ -164,6 +167,59 @@ void read_inter_broker(const Read& r, BrokerConfig& c, const ProtocolMap& map, s
   }
 }
 
+// listener.name.X.KEY with an X that is no listener: a misspelt name would go unseen.
+void warn_of_other_listeners(const Read& r, const BrokerConfig& c, std::vector<std::string>& warnings) {
+  constexpr std::string_view prefix = "listener.name.";
+  for (auto it = r.values.lower_bound(prefix); it != r.values.end() && it->first.starts_with(prefix); ++it) {
+    if (find_broker_key(it->first) == nullptr) continue;  // is said as an unknown key
+    const auto rest = std::string_view(it->first).substr(prefix.size());
+    const auto listener = rest.substr(0, rest.find('.'));
+    const bool lower = std::ranges::none_of(listener, [](char l) { return l >= 'A' && l <= 'Z'; });
+    const auto is_it = [&](const Endpoint& e) { return lower && e.listener == upper(listener); };
+    if (std::ranges::any_of(c.listeners, is_it)) continue;
+    warnings.push_back(fmt::format("{} has no effect: there is no listener {}{}", it->first, listener,
+                                   lower ? "" : " (here a listener's name stands in lower case)"));
+  }
+}
+
+// The same directory twice, as far as the text tells.
+bool each_once(const std::vector<std::string>& directories) {
+  std::set<std::string> seen;
+  return std::ranges::all_of(directories, [&](const std::string& directory) {
+    auto path = std::filesystem::path(directory).lexically_normal().string();
+    while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+    return seen.insert(std::move(path)).second;
+  });
+}
+
+constexpr std::string_view authorizer_key = "authorizer.class.name";
+
+// Keys by which a user asks for something that is then not done. `unless`: the value that asks for nothing.
+struct Unsupported {
+  std::string_view key;
+  std::string_view unless;
+  std::string_view why;
+};
+constexpr Unsupported unsupported[] = {
+    {"alter.config.policy.class.name", "", "classes of Java are not run: configurations are altered without asking it"},
+    {"client.quota.callback.class", "", "classes of Java are not run: clients are not throttled"},
+    {"control.plane.listener.name", "", "the controller's requests come on the inter-broker listener"},
+    {"create.topic.policy.class.name", "", "classes of Java are not run: topics are created without asking it"},
+    {"delegation.token.master.key", "", "there are no delegation tokens"},
+    {"delegation.token.secret.key", "", "there are no delegation tokens"},
+    {"kafka.metrics.reporters", "", "classes of Java are not run: weir.metrics.listener has the metrics"},
+    {"metric.reporters", "org.apache.kafka.common.metrics.JmxReporter",
+     "classes of Java are not run: weir.metrics.listener has the metrics"},
+    {"principal.builder.class", "org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder",
+     "classes of Java are not run: principals are Kafka's own"},
+    {"quota.consumer.default", "9223372036854775807", "clients are not throttled"},
+    {"quota.producer.default", "9223372036854775807", "clients are not throttled"},
+    {"remote.log.storage.system.enable", "false",
+     "there is no tiered storage: all records stay on this broker's disks"},
+    {"sasl.enabled.mechanisms", "", "there are no listeners with SASL"},
+    {"ssl.engine.factory.class", "", "classes of Java are not run: TLS has the stores that other keys name"},
+};
+
 }  // namespace
 
 std::string Endpoint::text() const {
@@ -229,6 +285,7 @@ void read_listeners(const Read& r, BrokerConfig& c, std::vector<std::string>& er
     }
   }
   if (errors.size() > errors_before) return;
+  warn_of_other_listeners(r, c, warnings);
   read_inter_broker(r, c, map, errors);
 
   for (const auto& item : parse_list(r.text("max.connections.per.ip.overrides"))) {
@@ -249,12 +306,47 @@ void read_listeners(const Read& r, BrokerConfig& c, std::vector<std::string>& er
   }
 }
 
+void check_unsupported(const Read& r, std::vector<std::string>& errors, std::vector<std::string>& warnings) {
+  std::string authorizer;
+  r.get(authorizer_key, authorizer);
+  const auto ignored = parse_list(r.text("weir.ignore.unsupported"));
+  if (!authorizer.empty() && std::ranges::find(ignored, authorizer_key) == ignored.end()) {
+    errors.push_back(
+        fmt::format("{0}={1}: must not be set: Weir has no ACLs yet, and everybody could do everything. Where that is "
+                    "wanted, remove the key, or set weir.ignore.unsupported={0}",
+                    authorizer_key, authorizer));
+  } else if (!authorizer.empty()) {
+    warnings.push_back(
+        fmt::format("{}={} has no effect, and weir.ignore.unsupported says that it need not: Weir has no ACLs yet, and "
+                    "everybody may do everything",
+                    authorizer_key, authorizer));
+  }
+  for (const auto& [key, unless, why] : unsupported) {
+    std::string value;
+    r.get(key, value);
+    if (!r.is_set(key) || value.empty() || value == unless) continue;
+    const Key* known = find_broker_key(key);
+    const bool hidden = known != nullptr && known->type == Type::password;
+    warnings.push_back(fmt::format("{}={} has no effect: {}", key, hidden ? "[hidden]" : value, why));
+  }
+  const auto policies = parse_list(r.text("log.cleanup.policy"));
+  if (std::ranges::find(policies, "compact") != policies.end()) {
+    warnings.push_back(fmt::format("log.cleanup.policy={}: Weir does not compact yet; topics keep every record{}",
+                                   r.text("log.cleanup.policy"),
+                                   policies.size() > 1 ? " until retention removes it" : ""));
+  }
+}
+
 void check_rules(const Read& r, const BrokerConfig& c, std::vector<std::string>& errors,
                  std::vector<std::string>& warnings) {
   auto must = [&](bool good, std::string_view key, std::string_view what) {
     if (!good) errors.push_back(fmt::format("{}={}: must be {}", key, r.text(key), what));
   };
-  must(!c.zookeeper_connect.empty(), "zookeeper.connect", "set: Weir keeps the cluster's state in ZooKeeper");
+  if (c.zookeeper_connect.empty()) {
+    must(false, "zookeeper.connect", "set: Weir keeps the cluster's state in ZooKeeper");
+  } else if (auto where = parse_zk_connect(c.zookeeper_connect); !where) {
+    errors.push_back(fmt::format("zookeeper.connect={}: {}", c.zookeeper_connect, where.error()));
+  }
   if (r.is_set("process.roles") && !r.text("process.roles").empty()) {
     errors.push_back(fmt::format("process.roles={}: must not be set: Weir runs in ZooKeeper mode, not KRaft",
                                  r.text("process.roles")));
@@ -268,6 +360,7 @@ void check_rules(const Read& r, const BrokerConfig& c, std::vector<std::string>&
   }
   must(!c.log_dirs.empty() && std::ranges::none_of(c.log_dirs, &std::string::empty),
        r.is_set("log.dirs") ? "log.dirs" : "log.dir", "one directory or more, separated by commas");
+  must(each_once(c.log_dirs), r.is_set("log.dirs") ? "log.dirs" : "log.dir", "directories, each named once");
   for (std::string_view key : {"log.retention.ms", "log.retention.minutes", "log.retention.hours"}) {
     auto v = parse_int(r.text(key));
     if (v) must(*v == -1 || *v >= 1, key, "at least 1, or -1");

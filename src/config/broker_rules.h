@@ -14,6 +14,9 @@ namespace weir::config {
 void read_listeners(const Read& r, BrokerConfig& c, std::vector<std::string>& errors,
                     std::vector<std::string>& warnings);
 
+// What is asked for and not there: an error where somebody would rely on it to keep others out, else a warning.
+void check_unsupported(const Read& r, std::vector<std::string>& errors, std::vector<std::string>& warnings);
+
 // What keys must be to one another. Errors name the key to change.
 void check_rules(const Read& r, const BrokerConfig& c, std::vector<std::string>& errors,
                  std::vector<std::string>& warnings);

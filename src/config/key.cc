@@ -200,14 +200,15 @@ const Key* find_broker_key(std::string_view name) {
   return nullptr;
 }
 
-std::optional<std::string> complaint(const Key& key, std::string_view value) {
+std::optional<std::string> complaint(const Key& key, std::string_view value, std::string_view written) {
   auto what = fault(key, value);
   if (!what) return std::nullopt;
+  if (written.empty()) written = key.name;
   std::string_view shown = key.type == Type::password ? "[hidden]" : value;
   // A value can come from a client: the text about it stays short.
   constexpr std::size_t shown_max = 200;
-  if (shown.size() > shown_max) return fmt::format("{}={}...: {}", key.name, shown.substr(0, shown_max), *what);
-  return fmt::format("{}={}: {}", key.name, shown, *what);
+  if (shown.size() > shown_max) return fmt::format("{}={}...: {}", written, shown.substr(0, shown_max), *what);
+  return fmt::format("{}={}: {}", written, shown, *what);
 }
 
 std::string range_text(const Key& key) {

@@ -84,8 +84,9 @@ const Table& client_metrics_keys();  // KIP-714
 const Key* find_broker_key(std::string_view name);
 
 // Why `value` cannot be the value of `key`: "num.partitions=0: must be at least 1". Nothing when it can.
-// Values of passwords are not shown.
-std::optional<std::string> complaint(const Key& key, std::string_view value);
+// Values of passwords are not shown. `written` is the key as it stands in the file, if another than its name
+// ("listener.name.internal.max.connections").
+std::optional<std::string> complaint(const Key& key, std::string_view value, std::string_view written = {});
 
 // "at least 1", "some of: compact, delete"; empty when any value of the type is good.
 std::string range_text(const Key& key);
