@@ -14,6 +14,7 @@
 #include "broker/orders.h"
 #include "broker/pipeline.h"
 #include "broker/producer_id_source.h"
+#include "broker/space_watch.h"
 #include "broker/timed_zk.h"
 #include "broker/tls.h"
 #include "broker/zk_security.h"
@@ -42,8 +43,6 @@ constexpr milliseconds settle_wait{2000};
 // How long a stop lets the last answers leave, and how often it looks.
 constexpr milliseconds answers_wait{500};
 constexpr milliseconds answers_look{5};
-// How often what the logs take is compared with the quota.
-constexpr milliseconds space_look_interval{200};
 // What ZooKeeper's ticks add to a session timeout, at the most.
 constexpr milliseconds session_slack{8000};
 
@@ -132,7 +131,6 @@ struct Broker::Impl {
   Task<void> apply_config_changes();
   Task<void> apply_broker_config();
   void set_throttles();
-  Task<void> watch_space();
   bool give_up(const std::string& path, const std::string& why);
   Task<void> leave_directory(std::string path);
 
@@ -142,10 +140,10 @@ struct Broker::Impl {
   BrokerMetrics metrics;
   ImageBoard images;
   BrokerTls tls;
-  runtime::Waiter* tls_look = nullptr;    // of watch_tls()
-  runtime::Waiter* space_look = nullptr;  // of watch_space()
+  runtime::Waiter* tls_look = nullptr;  // of watch_tls()
   std::unique_ptr<IsrChanges> isr_changes;
   std::unique_ptr<replica::ReplicaManager> replicas;
+  std::unique_ptr<SpaceWatch> space_watch;
   std::unique_ptr<Groups> groups;
   std::unique_ptr<zkclient::Zk> session;
   std::unique_ptr<zkclient::Zk> zk;  // patient, over session
@@ -402,28 +400,6 @@ void Broker::Impl::set_throttles() {
   replicas->leader_throttle().set_rate(live->config.leader_replication_throttled_rate);
   replicas->follower_throttle().set_rate(live->config.follower_replication_throttled_rate);
   replicas->space().set_quota(live->config.weir_storage_quota_bytes);
-}
-
-// What the logs take, while there is a limit to it.
-Task<void> Broker::Impl::watch_space() {
-  auto before = replica::Space::Level::plenty;
-  while (!stopping) {
-    auto& space = replicas->space();
-    if (space.quota() > 0) co_await replicas->measure_space();
-    const auto now = space.level();
-    if (now != before && now == replica::Space::Level::plenty) {
-      WEIR_LOG(info, "there is room on the volume again: {} of {} bytes", space.used(), space.quota());
-    } else if (now != before) {
-      WEIR_LOG(error, "the volume is full: {} of {} bytes (weir.storage.quota.bytes); {}", space.used(), space.quota(),
-               now == replica::Space::Level::full ? "nothing is replicated to this broker" : "producers are refused");
-    }
-    before = now;
-    if (stopping) break;
-    runtime::Waiter look(control);
-    space_look = &look;
-    co_await look.wait(space_look_interval);
-    space_look = nullptr;
-  }
 }
 
 // A log directory failed a write (it may be full). With others in the cluster it is left to them: they lead what this
@@ -688,8 +664,8 @@ Task<Result<>> Broker::Impl::start() {
   if (auto done = co_await replicas->start(); !done) co_return done;
   replicas_started = true;
   set_throttles();
-  co_await replicas->measure_space();
-  scope.spawn(watch_space());
+  space_watch = std::make_unique<SpaceWatch>(control, *replicas);
+  scope.spawn(space_watch->run());
   if (!config_changes.empty() && !applying) scope.spawn(apply_config_changes());  // what came while logs were loaded
 
   const auto live = node.config();
@@ -738,7 +714,7 @@ Task<void> Broker::Impl::let_answers_go() {
 Task<void> Broker::Impl::stop(bool others_stay) {
   stopping = true;
   if (tls_look != nullptr) tls_look->wake();
-  if (space_look != nullptr) space_look->wake();
+  if (space_watch) space_watch->stop();
   if (controller_started && others_stay) co_await hand_over();
   if (server) server->stop_accepting();
   if (orders) orders->open();
