@@ -11,6 +11,7 @@
 #include "broker/inter/isr_changes.h"
 #include "broker/inter/link.h"
 #include "broker/inter/orders_wire.h"
+#include "broker/notices.h"
 #include "broker/orders.h"
 #include "broker/pipeline.h"
 #include "broker/producer_id_source.h"
@@ -381,7 +382,7 @@ Task<void> Broker::Impl::apply_broker_config() {
     for (const auto& error : loaded.error()) WEIR_LOG(error, "dynamic configuration is not taken: {}", error);
     co_return;
   }
-  for (const auto& warning : loaded->warnings) WEIR_LOG(warn, "{}", warning);
+  for (const auto& warning : new_warnings(*loaded, layers.file)) WEIR_LOG(warn, "{}", warning);
   node.set_config(std::make_shared<const LiveConfig>(LiveConfig{std::move(loaded->config), std::move(layers)}));
   if (server) server->set_limits(connection_limits(node.config()->config));
   if (tls_look != nullptr) tls_look->wake();
@@ -537,7 +538,7 @@ Task<Result<>> Broker::Impl::serve_metrics() {
   auto started = co_await http->start({at.host, at.port});
   if (!started) {
     http.reset();
-    co_return std::unexpected(started.error());
+    co_return fail(started.error().code, "weir.metrics.listener: " + started.error().message);
   }
   metrics_at = *started;
   co_return Result<>{};
@@ -700,6 +701,7 @@ Task<Result<>> Broker::Impl::start() {
                    fmt::format("no controller took this broker into the cluster within {} s", image_wait.count()));
   }
   co_await controller->idle();  // when it is this one: it is in office, and has worked off what it found
+  if (const auto notice = compaction_notice(node, *images.latest()); !notice.empty()) WEIR_LOG(warn, "{}", notice);
   co_return Result<>{};
 }
 

@@ -109,7 +109,7 @@ Task<std::vector<controller::CreatedTopic>> create_topics(Node& node, std::vecto
   co_return co_await create_and_wait(node, std::move(topics), validate_only, timeout, By::controller);
 }
 
-Task<bool> auto_create_topic(Node& node, std::string topic) {
+Task<Result<>> auto_create_topic(Node& node, std::string topic) {
   controller::NewTopic wanted;
   wanted.name = topic;
   const auto config = node.config();
@@ -124,14 +124,17 @@ Task<bool> auto_create_topic(Node& node, std::string topic) {
   topics.push_back(std::move(wanted));
   auto created = co_await create_and_wait(node, std::move(topics), false, auto_create_wait, By::any_broker);
   const auto& result = created.front().result;
-  if (result) co_return true;
-  if (result.error().code == ErrorCode::TOPIC_ALREADY_EXISTS) {
+  if (result) co_return Result<>();
+  const auto code = result.error().code;
+  if (code == ErrorCode::TOPIC_ALREADY_EXISTS) {
     auto there = [&topic](const cluster::Image& image) { return has_leaders(image, topic); };
-    co_return co_await node.images->wait_until(std::move(there), auto_create_wait);
+    if (co_await node.images->wait_until(std::move(there), auto_create_wait)) co_return Result<>();
+    co_return fail(ErrorCode::LEADER_NOT_AVAILABLE, "it is being made");
   }
   WEIR_LOG_LIMITED(warn, seconds(1), "cannot create topic {}: {}: {}", topic, name(result.error().code),
                    result.error().message);
-  co_return false;
+  const bool may_be = retriable(code) || code == ErrorCode::UNKNOWN_SERVER_ERROR;
+  co_return fail(may_be ? ErrorCode::LEADER_NOT_AVAILABLE : code, result.error().message);
 }
 
 }  // namespace weir::broker

@@ -37,7 +37,8 @@ Task<std::vector<controller::CreatedTopic>> create_topics(Node& node, std::vecto
                                                           bool validate_only, nanoseconds timeout);
 
 // A topic that a request named and that is not there (auto.create.topics.enable), or an internal one that is needed.
-// True when it has leaders afterwards.
-Task<bool> auto_create_topic(Node& node, std::string topic);
+// Success when it has leaders afterwards. LEADER_NOT_AVAILABLE: it is made, or may be, and whoever asks again finds it;
+// what else stands in the way (INVALID_REPLICATION_FACTOR) is told as it is.
+Task<Result<>> auto_create_topic(Node& node, std::string topic);
 
 }  // namespace weir::broker

@@ -2,9 +2,15 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <filesystem>
+#include <fstream>
+
+#include "base/log.h"
 #include "controller/config_follower.h"
 #include "controller/test_world.h"
+#include "runtime/sim.h"
 
 namespace weir::controller {
 namespace {
@@ -283,7 +289,7 @@ TEST(Register, TheEpochIsTheCzxidAndAnothersNodeIsRespected) {
     auto mine = tree->connect();
     auto other = tree->connect();
     layout::BrokerRegistration r;
-    r.endpoints = {{"PLAINTEXT", "PLAINTEXT", "10.9.8.7", 9092}};
+    r.endpoints = {{"PLAINTEXT", "PLAINTEXT", "10.9.8.7", 9092}, {"EXT", "PLAINTEXT", "::1", 19379}};
     auto epoch = co_await register_broker(shard, *other, b0, r, 0s);
     EXPECT_TRUE(epoch.has_value());
     auto there = co_await mine->get("/brokers/ids/0");
@@ -294,7 +300,8 @@ TEST(Register, TheEpochIsTheCzxidAndAnothersNodeIsRespected) {
     EXPECT_EQ(*co_await register_broker(shard, *other, b0, r, 0s), *epoch);
     auto refused = co_await register_broker(shard, *mine, b0, r, 1ms);
     EXPECT_EQ(refused.error().code, ErrorCode::DUPLICATE_BROKER_REGISTRATION);
-    EXPECT_NE(refused.error().message.find("10.9.8.7:9092"), std::string::npos) << refused.error().message;
+    EXPECT_NE(refused.error().message.find("10.9.8.7:9092, EXT://[::1]:19379"), std::string::npos)
+        << refused.error().message;
     // The other's session ends while we wait: it was our own old one.
     runtime::Scope scope(shard);
     Result<BrokerEpoch> later = fail(ErrorCode::NONE);
@@ -306,6 +313,33 @@ TEST(Register, TheEpochIsTheCzxidAndAnothersNodeIsRespected) {
     EXPECT_GT(later->value, epoch->value);
     co_await mine->close();
   });
+}
+
+TEST(Register, WhatABrokerWaitsForIsSaidOnceAndForHowLong) {
+  const auto path = testing::TempDir() + "register-" + std::to_string(::getpid()) + ".log";
+  logging::init({logging::Level::info, logging::Format::text, path});
+  runtime::SimWorld world(1, 1);
+  runtime::block_on(world.shard(0), [&world]() -> Task<void> {
+    auto& shard = world.shard(0);
+    auto tree = MemoryTree::make();
+    auto mine = tree->connect();
+    auto other = tree->connect();
+    layout::BrokerRegistration r;
+    r.endpoints = {{"PLAINTEXT", "PLAINTEXT", "::1", 9092}};
+    (void)co_await register_broker(shard, *other, b0, r, 0s);
+    (void)co_await register_broker(shard, *mine, b0, r, 40s);
+    co_await mine->close();
+    co_await other->close();
+  });
+  logging::init({});
+  std::ifstream log(path);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(log, line);) {
+    if (line.find("is held by session") != std::string::npos) lines.push_back(line);
+  }
+  std::filesystem::remove(path);
+  ASSERT_EQ(lines.size(), 1U);
+  EXPECT_NE(lines[0].find("a broker at PLAINTEXT://[::1]:9092: waiting up to 40000 ms"), std::string::npos) << lines[0];
 }
 
 TEST(Register, ProducerIdBlocksNeverOverlap) {

@@ -33,7 +33,9 @@ std::string endpoints_of(const std::string& path, const std::string& data) {
   if (!other) return "an unreadable registration";
   std::string out;
   for (const auto& e : other->endpoints) {
-    out += fmt::format("{}{}://{}:{}", out.empty() ? "" : ", ", e.listener, e.host, e.port);
+    const bool v6 = e.host.find(':') != std::string::npos;
+    out += fmt::format("{}{}://{}{}{}:{}", out.empty() ? "" : ", ", e.listener, v6 ? "[" : "", e.host, v6 ? "]" : "",
+                       e.port);
   }
   return out;
 }
@@ -70,6 +72,7 @@ Task<Result<BrokerEpoch>> register_broker(runtime::Shard& shard, zkclient::Zk& z
   const std::string path = layout::path_of_broker(broker);
   const std::string data = layout::encode(registration);
   const auto until = shard.clock().mono() + wait;
+  std::int64_t waited_for = 0;  // the session that was told of
   for (;;) {
     // In two parts, as Kafka does it: the answer to the second brings the node's czxid.
     std::vector<Op> ops{Op::create(path, "", CreateMode::ephemeral), Op::set(path, data, 0)};
@@ -95,8 +98,13 @@ Task<Result<BrokerEpoch>> register_broker(runtime::Shard& shard, zkclient::Zk& z
     }
     const auto left = until - shard.clock().mono();
     if (left > nanoseconds(0)) {
-      WEIR_LOG(info, "{} is held by session 0x{:x}; waiting for it to end", path,
-               static_cast<std::uint64_t>(there->stat.ephemeral_owner));
+      if (std::exchange(waited_for, there->stat.ephemeral_owner) != there->stat.ephemeral_owner) {
+        WEIR_LOG(info,
+                 "{} is held by session 0x{:x} of a broker at {}: waiting up to {} ms for it to end, as that of a "
+                 "broker that was killed does",
+                 path, static_cast<std::uint64_t>(there->stat.ephemeral_owner), endpoints_of(path, there->data),
+                 std::chrono::ceil<milliseconds>(left).count());
+      }
       // Looks again also without an event: another session could take the node meanwhile.
       (void)co_await alarm->waiter.wait(std::min<nanoseconds>(left, std::chrono::seconds(1)));
       continue;

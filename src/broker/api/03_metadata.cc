@@ -5,6 +5,7 @@
 // client need not ask again; and so are new leaders, for a moment, when a broker has just died (Node::news_of_lost).
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <utility>
 #include <vector>
@@ -80,13 +81,16 @@ Task<Response> metadata(Request& request) {
   const auto& listener = request.connection().listener();
 
   // Make what is missing first: afterwards one image answers everything.
+  std::map<std::string, ErrorCode, std::less<>> not_made;
   if (!all && in.allow_auto_topic_creation) {
     for (const auto& topic : *in.topics) {
       if (!topic.name || node.image()->topic(*topic.name)) continue;
       const bool internal = *topic.name == cluster::group_metadata_topic;
       if (!internal && !node.config()->config.auto_create_topics) continue;
       if (!cluster::validate_topic_name(*topic.name)) continue;
-      co_await auto_create_topic(node, std::string(*topic.name));
+      std::string name(*topic.name);
+      auto made = co_await auto_create_topic(node, name);
+      if (!made) not_made.insert_or_assign(std::move(name), made.error().code);
     }
   }
 
@@ -141,6 +145,8 @@ Task<Response> metadata(Request& request) {
         error = version >= 12 ? ErrorCode::UNKNOWN_TOPIC_ID : ErrorCode::INVALID_REQUEST;
       } else if (!cluster::validate_topic_name(asked.name.value_or(""))) {
         error = ErrorCode::INVALID_TOPIC_EXCEPTION;
+      } else if (const auto failed = not_made.find(*asked.name); failed != not_made.end()) {
+        error = failed->second;  // as Kafka's controller says it; LEADER_NOT_AVAILABLE where it is being made
       } else if (in.allow_auto_topic_creation && node.config()->config.auto_create_topics) {
         error = ErrorCode::LEADER_NOT_AVAILABLE;  // being made: ask again
       }

@@ -32,7 +32,7 @@ Task<protocol::FindCoordinatorResponse::Coordinator> find(Request& request, std:
     co_return out;
   }
   if (!node.image()->topic(cluster::group_metadata_topic)) {
-    co_await auto_create_topic(node, std::string(cluster::group_metadata_topic));
+    (void)co_await auto_create_topic(node, std::string(cluster::group_metadata_topic));
   }
   auto led = [&node, key](const cluster::Image& now) {
     const auto groups = now.topic(cluster::group_metadata_topic);
