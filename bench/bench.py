@@ -5,10 +5,10 @@ Both run with their default settings, one node each: Weir as its coordination se
 KRaft mode. They take turns (A B A B ...), each turn in a fresh folder; what is printed is the median of the turns, and
 in brackets the smallest and the largest. CPU is of the server's processes, user and system, out of /proc, and per GiB
 of uncompressed records. A load that is not measured goes before the others, for the JVM's sake. Raw results:
-build/bench/*.json.
+build/bench/*.json. What is asked of Weir is held against the medians: the exit status is 1 when something is missed.
 
   ./dev bench             three turns each, about ten minutes
-  ./dev bench --quick     one short turn each: does it work, is something far off
+  ./dev bench --quick     one short turn each: does it work, is something far off; judges nothing
   ./dev bench --only librdkafka --rounds 5
 """
 import argparse
@@ -401,17 +401,55 @@ def report(turns):
             ratio = medians["weir"] / medians["kafka"] if medians["kafka"] else float("nan")
             ratios[f"{row} {column}"] = (medians["weir"], medians["kafka"], ratio)
             print(f"{row:36}{column:12}{spread(values['weir']):>24}{spread(values['kafka']):>26}{ratio:>12.2f}")
+    return ratios
+
+
+def missed(ratios):
+    """Says of each goal whether it is met; how many are not."""
     print("\nWhat is asked:")
+    count = 0
 
     def goal(what, value, limit):
-        print(f"  {'met   ' if value <= limit else 'MISSED'}  {what}: {value:.2f}, at most {limit}")
+        nonlocal count
+        met = value <= limit  # not a number is none
+        count += not met
+        print(f"  {'met   ' if met else 'MISSED'}  {what}: {value:.2f}, at most {limit}")
 
     for key, (_, _, ratio) in ratios.items():
         if key.endswith("CPU s/GiB"):
             goal(f"{key}, of Kafka's", ratio, 0.5 if "produce" in key else 1.0)
     goal("ms from exec to the first answer, all of it", ratios["start, all ms"][0], 100)
     goal("MiB resident, idle", ratios["memory, idle MiB"][0], 30)
-    return ratios
+    return count
+
+
+def self_test():
+    """The verdict itself: each goal alone missed is an exit status of 1."""
+    good = {"produce, acks=1 CPU s/GiB": (1, 2, 0.5), "consume CPU s/GiB": (1, 1, 1.0), "start, all ms": (100, 1, 1),
+            "memory, idle MiB": (30, 1, 1), "produce, acks=1 MiB/s": (1, 100, 0.01)}
+
+    def turns(change=None):
+        values = {**{key: value[:2] for key, value in good.items()}, **(change or {})}
+        out = {"weir": [{}], "kafka": [{}]}
+        for key, (weir, kafka) in values.items():
+            column = next(name for name in ("CPU s/GiB", "MiB/s", "MiB", "ms") if key.endswith(" " + name))
+            row = key.removesuffix(" " + column)
+            out["weir"][0].setdefault(row, {})[column] = weir
+            out["kafka"][0].setdefault(row, {})[column] = kafka
+        return out
+
+    assert verdict(turns(), quick=False) == 0
+    for worse in ({"produce, acks=1 CPU s/GiB": (1.1, 2)}, {"consume CPU s/GiB": (1.1, 1)}, {"start, all ms": (101, 1)},
+                  {"memory, idle MiB": (31, 1)}):
+        assert verdict(turns(worse), quick=False) == 1, worse
+        assert verdict(turns(worse), quick=True) == 0, worse
+    assert verdict(turns({"consume CPU s/GiB": (1, 0)}), quick=False) == 1, "nothing measured of Kafka"
+
+
+def verdict(turns, quick):
+    """Prints the comparison; the exit status."""
+    ratios = report(turns)
+    return 0 if quick or missed(ratios) == 0 else 1
 
 
 def compile_client():
@@ -428,7 +466,10 @@ def main():
     parser.add_argument("--mib", type=int, help="MiB of records in each load (512)")
     parser.add_argument("--only", help="only loads whose name contains this; 'latency' for the latencies")
     parser.add_argument("--server", choices=["weir", "kafka"], help="only one of the two, without ratios")
+    parser.add_argument("--self-test", action="store_true", help="only test how results are judged")
     options = parser.parse_args()
+    if options.self_test:
+        return self_test()
     options.rounds = options.rounds or (1 if options.quick else 3)
     options.mib = options.mib or (128 if options.quick else 512)
     compile_client()
@@ -443,10 +484,10 @@ def main():
               "partitions": PARTITIONS, "load average": os.getloadavg(), "turns": turns}
     path = OUT / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
     path.write_text(json.dumps(result, indent=1))
-    if len(kinds) == 2:
-        report(turns)
+    status = verdict(turns, options.quick) if len(kinds) == 2 else 0
     print(f"\n{os.cpu_count()} cores, {options.mib} MiB a load, {PARTITIONS} partitions, commit {commit}; raw results: {path.relative_to(ROOT)}")
+    return status
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
