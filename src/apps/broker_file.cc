@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "base/units.h"
 #include "runtime/files.h"
@@ -18,7 +20,11 @@ std::expected<BrokerFile, std::vector<std::string>> read_broker_file(const cli::
   auto loaded = config::load_broker_config({{}, {}, *file});
   if (!loaded) {
     Errors errors;
-    for (const auto& error : loaded.error()) errors.push_back(fmt::format("{}: {}", options.config_path, error));
+    for (const auto& error : loaded.error()) {
+      const bool overridden = std::ranges::any_of(
+          options.overrides, [&](const auto& override) { return error.starts_with(override.first + "="); });
+      errors.push_back(overridden ? "--override " + error : fmt::format("{}: {}", options.config_path, error));
+    }
     return std::unexpected(std::move(errors));
   }
   return BrokerFile{std::move(*file), std::move(*loaded)};

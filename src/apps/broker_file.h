@@ -15,7 +15,7 @@ struct BrokerFile {
   config::LoadedBrokerConfig loaded;
 };
 
-// The errors are sentences, each with the file's name.
+// The errors are sentences, each with the file's name or, where its key was given there, --override.
 std::expected<BrokerFile, std::vector<std::string>> read_broker_file(const cli::BrokerOptions& options);
 
 // Warnings as warnings, keys without effect as debug lines.

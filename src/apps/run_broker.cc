@@ -1,4 +1,3 @@
-#include <fmt/format.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -10,6 +9,7 @@
 #include <thread>
 
 #include "apps/broker_file.h"
+#include "apps/last_words.h"
 #include "apps/process.h"
 #include "apps/run.h"
 #include "base/log.h"
@@ -30,7 +30,7 @@ int run_broker(const cli::BrokerOptions& options) {
   EndSignals ends;
   auto file = read_broker_file(options);
   if (!file) {
-    for (const auto& error : file.error()) fmt::print(stderr, "weir broker: {}\n", error);
+    for (const auto& error : file.error()) tell_failure(options.log, "broker", error);
     return cli::exit_failure;
   }
   log_findings(file->loaded);
@@ -84,12 +84,12 @@ int run_broker(const cli::BrokerOptions& options) {
     WEIR_LOG(info, "signal {}: broker {} stops{}", signal, broker->id().value,
              others_stay ? "" : ", as all brokers do");
   } else {
-    fmt::print(stderr, "weir broker: {}\n", failure);
+    tell_failure(options.log, "broker", failure);
   }
   runtime::block_on(shards[0], [&] { return broker->stop(others_stay); });
   if (gave_up) {
     failure = why_gave_up;
-    fmt::print(stderr, "weir broker: {}\n", failure);
+    tell_failure(options.log, "broker", failure);
   }
   if (failure.empty()) WEIR_LOG(info, "broker {} has stopped cleanly", broker->id().value);
   shards.stop();

@@ -13,6 +13,7 @@
 #include "apps/certificates.h"
 #include "apps/control_files.h"
 #include "apps/data_dir.h"
+#include "apps/last_words.h"
 #include "apps/left_session.h"
 #include "apps/local_cluster.h"
 #include "apps/process.h"
@@ -279,6 +280,7 @@ Task<std::expected<void, std::string>> ControlPlane::start() {
   }
   at_.endpoint = fmt::format("{}://{}", tls ? "https" : "http",
                              cli::host_port(api_host(options_, machine_addresses()), bound->port));
+  at_.local = fmt::format("{}://{}", tls ? "https" : "http", cli::host_port(local_host(options_), bound->port));
   at_.region = options_.region;
   at_.process = identify(getpid());
   at_.boot_id = boot_id();
@@ -316,8 +318,8 @@ Task<void> ControlPlane::stop(bool all) {
 
 int run_control(const cli::ControlOptions& options) {
   EndSignals ends;
-  const auto fail = [](const std::string& why) {
-    fmt::print(stderr, "weir control: {}\n", why);
+  const auto fail = [&options](const std::string& why) {
+    tell_failure(options.log, "control", why);
     return cli::exit_failure;
   };
   auto dir = DataDir::find(options.data_dir);

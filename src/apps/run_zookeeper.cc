@@ -1,8 +1,7 @@
-#include <fmt/format.h>
-
 #include <cstdio>
 #include <memory>
 
+#include "apps/last_words.h"
 #include "apps/process.h"
 #include "apps/run.h"
 #include "base/log.h"
@@ -38,7 +37,7 @@ int run_zookeeper(const cli::ZookeeperOptions& options) {
   EndSignals ends;
   auto service = service_options(options);
   if (!service) {
-    fmt::print(stderr, "weir zookeeper: {}\n", service.error().message);
+    tell_failure(options.log, "zookeeper", service.error().message);
     return cli::exit_failure;
   }
   // The tree is on one shard, and one thread waits for the disk; more would only sleep.
@@ -67,7 +66,7 @@ int run_zookeeper(const cli::ZookeeperOptions& options) {
     runtime::block_on(shards[0], [&] { return server->stop(); });
     server.reset();
   } else {
-    fmt::print(stderr, "weir zookeeper: {}\n", failure);
+    tell_failure(options.log, "zookeeper", failure);
   }
   shards.stop();
   return failure.empty() ? cli::exit_ok : cli::exit_failure;

@@ -174,10 +174,19 @@ ChildSpec control_child(const cli::UpOptions& options, const DataDir& dir, const
   return child;
 }
 
+// A file that says what it is to say stays as it is: on a full disk none could be written.
+std::expected<void, std::string> write_if_other(const std::string& path, const std::string& text) {
+  auto& files = runtime::system_files();
+  if (const auto before = files.read_whole(path); before && *before == text) return {};
+  if (auto written = files.write_whole(path, text); !written) return std::unexpected(written.error().message);
+  return {};
+}
+
 // Writes the broker's file, when it would load and its addresses are free.
 std::expected<ChildSpec, std::string> broker_child(const cli::UpOptions& options, const DataDir& dir,
                                                    const std::string& program, const cli::Place& place, int brokers,
-                                                   const std::string& kafka_version) {
+                                                   const std::string& kafka_version,
+                                                   std::vector<std::string>& warnings) {
   const auto properties_path = dir.broker(place.id) + "/server.properties";
   const auto zookeeper = host_port(cli::zookeeper_host(options), options.zookeeper_port);
   const auto cores = std::max(1U, std::thread::hardware_concurrency());
@@ -188,8 +197,9 @@ std::expected<ChildSpec, std::string> broker_child(const cli::UpOptions& options
   auto loaded = config::load_broker_config({{}, {}, *file});
   if (!loaded) return std::unexpected(fmt::format("{}", fmt::join(loaded.error(), "\n")));
   if (auto free = check_ports(options, loaded->config); !free) return std::unexpected(free.error());
-  if (auto written = runtime::system_files().write_whole(properties_path, text); !written) {
-    return std::unexpected(written.error().message);
+  if (auto written = write_if_other(properties_path, text); !written) return std::unexpected(written.error());
+  for (auto& warning : loaded->warnings) {
+    if (std::ranges::find(warnings, warning) == warnings.end()) warnings.push_back(std::move(warning));
   }
 
   ChildSpec child;
@@ -277,7 +287,7 @@ std::expected<Plan, std::string> prepare(const cli::UpOptions& options, const Da
   for (int id = 1; id <= *brokers; ++id) {
     auto place = cli::place_of(options, id);
     if (!place) return std::unexpected(place.error());
-    auto child = broker_child(options, dir, program, *place, *brokers, plan.kafka_version);
+    auto child = broker_child(options, dir, program, *place, *brokers, plan.kafka_version, plan.warnings);
     if (!child) return std::unexpected(child.error());
     plan.children.push_back(std::move(*child));
   }
@@ -320,6 +330,7 @@ int supervise(const cli::UpOptions& options, const DataDir& dir, const Voice& vo
   auto program = std::filesystem::read_symlink("/proc/self/exe", error).string();
   auto plan = prepare(options, dir, error ? "weir" : program);
   if (!plan) return fail(plan.error());
+  for (const auto& warning : plan->warnings) voice.progress("warning: " + warning);
 
   cli::State state;
   state.version = cli::version();

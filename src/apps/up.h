@@ -23,7 +23,8 @@ std::optional<std::string> listen_problem(const std::string& host, std::uint16_t
 
 struct Plan {
   std::string kafka_version;
-  std::vector<ChildSpec> children;  // in the order they start
+  std::vector<ChildSpec> children;    // in the order they start
+  std::vector<std::string> warnings;  // what the brokers will say of their configuration, each once
 };
 
 // How many brokers there are to be: as many as lived in the folder, or more. The error says what to do about fewer.

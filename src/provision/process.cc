@@ -164,6 +164,23 @@ ProcessId find_by_arguments(const std::string& first, const std::string& second)
   return {};
 }
 
+namespace {
+
+// The message of a line of a JSON log, as far as it is one (base/log.h writes it last).
+std::string message_of(std::string_view line) {
+  constexpr std::string_view key = "\"message\":\"";
+  const auto begin = line.find(key);
+  if (!line.starts_with('{') || begin == std::string_view::npos) return std::string(line);
+  std::string out;
+  for (auto at = begin + key.size(); at < line.size() && line[at] != '"'; ++at) {
+    if (line[at] == '\\' && at + 1 < line.size()) ++at;
+    out += line[at];
+  }
+  return out;
+}
+
+}  // namespace
+
 std::string last_words(const std::string& path, std::int64_t from) {
   constexpr std::streamoff bytes_max = 64 * 1024;
   constexpr std::size_t words_max = 1000;
@@ -173,7 +190,8 @@ std::string last_words(const std::string& path, std::int64_t from) {
   file.seekg(std::clamp<std::streamoff>(from, std::max<std::streamoff>(0, size - bytes_max),
                                         std::max<std::streamoff>(0, size)));
   std::string words;
-  for (std::string line; std::getline(file, line);) {
+  for (std::string text; std::getline(file, text);) {
+    const auto line = message_of(text);
     if (!line.starts_with("weir ")) continue;
     const auto colon = line.find(": ");
     if (colon != std::string::npos && colon < 30) words = line.substr(colon + 2, words_max);

@@ -1,10 +1,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
 
 #include "base/units.h"
 #include "provision/address.h"
 #include "provision/disk.h"
 #include "provision/instance_type.h"
+#include "provision/process.h"
 
 namespace weir::provision {
 namespace {
@@ -37,6 +42,19 @@ TEST(Address, TakenBlocksAreNotOffered) {
   EXPECT_EQ(blocks[0], "127.0.2");
   EXPECT_EQ(blocks[1], "127.0.4");
   EXPECT_EQ(blocks.back(), "127.0.254");
+}
+
+TEST(LastWords, AreReadFromTextAndFromJson) {
+  const auto path = testing::TempDir() + "last-words-" + std::to_string(::getpid());
+  std::ofstream(path) << "2026-11-23T10:00:00.000 I [apps] weir is here\n"
+                      << "weir broker: the first\n"
+                      << R"({"time":"t","level":"error","pid":1,"room":"apps","message":"weir broker: say \"a\""})"
+                      << "\n"
+                      << R"({"time":"t","level":"info","pid":1,"room":"apps","message":"something: else"})" << "\n";
+  EXPECT_EQ(last_words(path, 0), R"(say "a")");
+  std::ofstream(path) << "weir broker: the last\n";
+  EXPECT_EQ(last_words(path, 0), "the last");
+  std::filesystem::remove(path);
 }
 
 TEST(InstanceType, NamesAreMsks) {

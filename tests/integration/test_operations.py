@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
 from support import wire
@@ -126,9 +127,9 @@ def test_a_broker_that_dies_is_started_again(up):
 def broker_that_fails(make_server, config, *options):
     server = make_server(config, start=False)
     server.start_zookeeper()
-    broker = server.broker_process(*options)
-    assert broker.popen.wait(20) != 0
-    return broker.text()
+    server.broker = server.broker_process(*options)  # stopped with the server, should it run
+    assert server.broker.popen.wait(20) != 0
+    return server.broker.text()
 
 
 @pytest.mark.parametrize("key, value, says", [
@@ -138,10 +139,61 @@ def broker_that_fails(make_server, config, *options):
     ("listeners", "PLAINTEXT//nowhere", "listeners"),
     ("compression.type", "rar", "gzip"),
     ("weir.metrics.listener", "11001", "HOST:PORT"),
+    ("zookeeper.connect", "127.0.0.1:99999", "must be HOST[:PORT]"),
+    ("zookeeper.connect", "127.0.0.1:2177x", "must be HOST[:PORT]"),
+    ("zookeeper.connect", ":2181", "must be HOST[:PORT]"),
+    ("log.dirs", "/tmp/weir-a,/tmp/weir-a", "each named once"),
+    ("listener.name.plaintext.max.connections", "abc", "number"),
+    ("authorizer.class.name", "kafka.security.authorizer.AclAuthorizer", "weir.ignore.unsupported=authorizer.class.name"),
 ])
 def test_bad_values_name_key_value_and_range(make_server, key, value, says):
     text = broker_that_fails(make_server, {key: value})
     assert key in text and value in text and says in text, text
+
+
+def test_a_broker_that_shall_have_no_authorizer_starts(make_server):
+    server = make_server({"authorizer.class.name": "kafka.security.authorizer.AclAuthorizer", "super.users": "User:admin",
+                          "weir.ignore.unsupported": "authorizer.class.name"})
+    told = [line for line in server.broker.text().splitlines() if "everybody may do everything" in line]
+    assert len(told) == 1 and " W " in told[0], told
+    check = (WEIR, "migrate", "check", "--config", server.properties, "--log-dirs", server.data)
+    with pytest.raises(Failed) as warned:
+        run(*check)
+    assert warned.value.code == 1 and "weir.ignore.unsupported=authorizer.class.name" in warned.value.stdout
+    del server.config["weir.ignore.unsupported"]
+    server.write_properties()
+    with pytest.raises(Failed) as blocked:
+        run(*check)
+    blocks = [line for line in blocked.value.stdout.splitlines() if line.startswith("  blocks ")]
+    assert blocked.value.code == 2 and len(blocks) == 1 and "ACLs: " in blocks[0], blocked.value.stdout
+
+
+def test_a_bad_override_is_not_blamed_on_the_file(make_server):
+    text = broker_that_fails(make_server, {"num.io.threads": "x"}, "--override", "num.partitions=0")
+    assert "--override num.partitions=0: must be at least 1" in text, text
+    assert "server.properties: num.io.threads=x" in text and "server.properties: num.partitions" not in text, text
+
+
+def test_zookeeper_is_named_as_kafka_names_it(make_server):
+    """Without a port it is 2181; an IPv6 address stands in brackets."""
+    for host, port, connect in (("127.0.93.17", 2181, "127.0.93.17/a"), ("::1", free_port(), "[::1]:{}")):
+        connect = connect.format(port)
+        server = make_server({"zookeeper.connect": connect}, start=False)
+        bracketed = f"[{host}]" if ":" in host else host
+        server.zookeeper = Process("zookeeper", [WEIR, "zookeeper", "--data", server.folder / "zookeeper", "--listen",
+                                                 f"{bracketed}:{port}"], server.folder / "zookeeper.log")
+        server.start_broker()
+        with pytest.raises(Failed) as checked:  # a single broker: there are warnings
+            run(WEIR, "migrate", "check", "--zookeeper", connect, "--broker-id", "1")
+        assert checked.value.code == 1 and "ok" in checked.value.stdout, checked.value.stdout
+
+
+@pytest.mark.parametrize("command", [("control",), ("migrate", "check", "--broker-id", "1")])
+def test_a_zookeeper_that_cannot_be_is_refused_at_once(tmp_path, command):
+    for bad in ("127.0.0.1:99999", "127.0.0.1:2177x", ":2181", "/chroot"):
+        with pytest.raises(Failed) as refused:
+            run(WEIR, *command, "--zookeeper", bad, timeout=5)
+        assert refused.value.code == 2 and f"--zookeeper: {bad}: must be HOST[:PORT]" in refused.value.stderr
 
 
 def test_missing_configuration_file(tmp_path):
@@ -154,6 +206,37 @@ def test_unknown_key_is_a_warning(make_server):
     server = make_server({"no.such.key": "1"})
     assert any("no.such.key" in line for line in server.broker.text().splitlines())
     assert wire.answers(server.host, server.port)
+
+
+def test_up_says_at_once_what_is_wrong_with_an_override(up):
+    out = up.detach("--override", "num.partition=6")
+    assert out.count("unknown key num.partition: it has no effect") == 1, out
+    assert out.index("num.partition") < out.index("is up")
+    up.down()
+    assert "warning" not in up.detach()
+
+
+def test_up_leaves_a_file_that_is_as_it_shall_be(up):
+    """So that it starts on a disk that is full by now."""
+    properties = up.data / "broker-1" / "server.properties"
+    up.detach()
+    before = properties.stat()
+    up.down()
+    up.detach()
+    assert (properties.stat().st_ino, properties.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    up.down()
+    up.detach("--kafka-version", "3.8")
+    assert "inter.broker.protocol.version=3.8" in properties.read_text()
+
+
+def test_that_nothing_is_compacted_is_said_at_each_start(make_server, name):
+    server = make_server({"log.cleanup.policy": "delete"})
+    create_topic(server, name, cleanup_policy="compact")
+    create_topic(server, f"{name}-2")
+    assert "does not compact" not in server.broker.text()
+    server.restart_broker()
+    told = [line for line in server.broker.text().splitlines() if "does not compact" in line]
+    assert len(told) == 1 and f": {name}: " in told[0], told
 
 
 def test_override(make_server, name):
@@ -172,6 +255,15 @@ def test_taken_port_is_a_clear_error(make_server):
         port = taken.getsockname()[1]
         text = broker_that_fails(make_server, {"listeners": f"PLAINTEXT://127.0.0.1:{port}"})
     assert str(port) in text and "in use" in text, text
+
+
+def test_a_taken_metrics_port_is_named_by_its_key(make_server):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", free_port()))
+        taken.listen()
+        port = taken.getsockname()[1]
+        text = broker_that_fails(make_server, {"weir.metrics.listener": f"127.0.0.1:{port}"})
+    assert "weir.metrics.listener: " in text and str(port) in text and "in use" in text, text
 
 
 def test_ipv6_and_two_listeners(make_server, name):
@@ -196,15 +288,34 @@ def test_json_log(make_server):
     assert lines and all(isinstance(json.loads(line), dict) for line in lines)
 
 
-def test_start_is_fast_and_small(make_server, name):
-    """From exec to the first answer, and the memory of a broker that rests."""
-    server = make_server()
-    create_topic(server, name, partitions=10)
-    produce(server, name, [b"x"] * 1000)
-    server.stop_broker()
-    server.start_broker()
-    assert server.broker.memory() < 60 << 20
-    assert values(read(server, name, 1000)) == [b"x"] * 1000
+@pytest.mark.parametrize("config, says", [({"num.partitions": "0"}, "num.partitions=0: must be at least 1"),
+                                          ({"zookeeper.connect": "127.0.0.1:1", "zookeeper.connection.timeout.ms": "100"},
+                                           "127.0.0.1:1")])
+def test_a_start_that_fails_is_json_too(make_server, config, says):
+    lines = [json.loads(line) for line in broker_that_fails(make_server, config, "--log-format", "json").splitlines()]
+    assert lines[-1]["level"] == "error" and lines[-1]["message"].startswith("weir broker: "), lines[-1]
+    assert says in lines[-1]["message"], lines[-1]
+
+
+@pytest.mark.skipif("WEIR_BINARY" in os.environ, reason="what a sanitizer takes is not Weir's")
+def test_what_rests_is_small(up):
+    """What clients need, the broker and its coordination service, is resident in 30 MiB; so `./dev bench` has it, too."""
+    up.detach("--override", "weir.shards=2")
+    kcat(f"{up.host}:{up.port}", "-P", "-t", "hello", input="one\n" * 1000)
+    up.down()
+    up.detach("--override", "weir.shards=2")
+    assert len(kcat(f"{up.host}:{up.port}", "-C", "-t", "hello", "-e", "-q").split()) == 1000
+    pids = up.pids()
+    assert set(pids) == {"supervisor", "zookeeper", "broker", "control"}
+
+    def status(role, field):
+        lines = Path(f"/proc/{pids[role]}/status").read_text().splitlines()
+        return int(next(line for line in lines if line.startswith(field + ":")).split()[1])
+
+    resident = {role: status(role, "VmRSS") / 1024 for role in pids}
+    assert resident["zookeeper"] + resident["broker"] <= 30, resident
+    threads = {role: status(role, "Threads") for role in pids}
+    assert threads["zookeeper"] <= 6 and threads["supervisor"] == 1, threads
 
 
 def test_sigterm_while_clients_are_busy(make_server, name):
