@@ -27,8 +27,8 @@ struct Deletion {
 struct Doubt {
   std::int64_t written = 0;  // zxid of the state
   std::set<BrokerId> reborn;
-  nanoseconds until{0};  // of the monotonic clock
-  bool over = false;     // waited long enough
+  nanoseconds until = nanoseconds::max();  // of the monotonic clock; max: nobody came yet who could lead
+  bool over = false;                       // waited long enough
 };
 
 struct State {

@@ -58,9 +58,11 @@ Task<ZkResult<>> Controller::Impl::brokers_changed() {
     if (before != state.lives.end() && before->second != lives[id]) reborn.insert(id);
   }
   // Who comes for the first time in this office: looked at where somebody waits for it.
-  for (auto& [at, doubt] : state.doubts) {
+  for (auto& [at, known] : state.doubts) {
+    const auto* partition = state.image->partition(at.topic, at.partition);
     for (const auto id : came) {
-      if (!state.lives.contains(id) && lives[id].value > doubt.written) doubt.reborn.insert(id);
+      const bool later = !state.lives.contains(id) && lives[id].value > known.written;
+      if (later && partition != nullptr && contains(partition->isr, id)) doubt(at, id, known.written);
     }
   }
   for (const auto& [id, life] : lives) state.lives[id] = life;

@@ -237,7 +237,7 @@ Task<void> Controller::Impl::doubt_timer() {
   while (!stopping) {
     std::optional<nanoseconds> next;
     for (const auto& [at, doubt] : state.doubts) {
-      if (!doubt.over) next = std::min(next.value_or(doubt.until), doubt.until);
+      if (!doubt.over && doubt.until != nanoseconds::max()) next = std::min(next.value_or(doubt.until), doubt.until);
     }
     if (!next) {
       co_await doubted.wait();

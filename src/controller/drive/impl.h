@@ -173,6 +173,7 @@ struct Controller::Impl : zkclient::Watcher, std::enable_shared_from_this<Contro
   // Those of an ISR that started after it was written, where others of it did not. Who only registered again, because
   // its session ended, has been there all the time. Where no other is there, but some are away, there are doubts.
   Lost came_back(const std::map<PartitionRef, std::int64_t>& written);
+  // `reborn` (no_broker: nobody yet) is there; the wait for the others begins with the first.
   void doubt(const PartitionRef& at, BrokerId reborn, std::int64_t written);
   // Who of the image is not in ZooKeeper any more, or in another life: state.vanished.
   Task<ZkResult<>> look_for_vanished();

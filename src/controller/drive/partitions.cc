@@ -390,12 +390,13 @@ Controller::Impl::Lost Controller::Impl::came_back(const std::map<PartitionRef, 
 
 void Controller::Impl::doubt(const PartitionRef& at, BrokerId reborn, std::int64_t written) {
   const auto [found, fresh] = state.doubts.try_emplace(at);
-  if (fresh) {
-    found->second.written = written;
-    found->second.until = shard.clock().mono() + options.doubt_wait;
-    doubted.wake();
-  }
-  if (reborn != no_broker) found->second.reborn.insert(reborn);
+  auto& doubt = found->second;
+  if (fresh) doubt.written = written;
+  if (reborn == no_broker) return;
+  doubt.reborn.insert(reborn);
+  if (doubt.until != nanoseconds::max()) return;
+  doubt.until = shard.clock().mono() + options.doubt_wait;
+  doubted.wake();
 }
 
 }  // namespace weir::controller
