@@ -15,6 +15,7 @@
 #include "broker/orders.h"
 #include "broker/pipeline.h"
 #include "broker/producer_id_source.h"
+#include "broker/request_memory.h"
 #include "broker/space_watch.h"
 #include "broker/timed_zk.h"
 #include "broker/tls.h"
@@ -24,6 +25,7 @@
 #include "net/http.h"
 #include "net/server.h"
 #include "protocol/messages/controlled_shutdown.h"
+#include "runtime/memory_limit.h"
 #include "zkclient/patient.h"
 
 namespace weir::broker {
@@ -81,7 +83,15 @@ net::ServerOptions server_options(const config::BrokerConfig& config) {
   net::ServerOptions options;
   static_cast<net::Limits&>(options) = connection_limits(config);
   options.frame_bytes_max = static_cast<std::uint32_t>(config.socket_request_max_bytes);
-  options.queued_bytes_max = config.queued_max_request_bytes;
+  const auto limit_bytes = runtime::memory_limit_bytes();
+  const auto memory = request_memory(config, limit_bytes);
+  if (config.queued_max_request_bytes <= 0) {
+    WEIR_LOG(info, "queued.max.request.bytes is not set: requests may take {} MiB, by the {} MiB this process may use",
+             memory.bytes / MiB, limit_bytes / MiB);
+  }
+  options.queued_bytes_max = memory.bytes;
+  options.queued_small_bytes_max = static_cast<std::uint64_t>(memory.small_bytes);
+  options.queued_spared_bytes_max = memory.brokers_bytes;
   options.idle_max = milliseconds(config.connections_max_idle_ms);
   options.socket = {config.socket_send_buffer_bytes, config.socket_receive_buffer_bytes,
                     config.socket_listen_backlog_size};

@@ -37,6 +37,7 @@ struct Slot {
   bool done = false;
   std::size_t size = 0;
   std::uint64_t unsent = 0;  // memory of the answer
+  std::string kind;          // of what is logged when the connection is closed for it
   nanoseconds began{};
   const ApiMetrics* metrics = nullptr;
 };
@@ -57,7 +58,7 @@ class Serving {
   Task<Response> respond(Request& request);
   Task<void> until_ready(std::int16_t api_key);
   Task<void> write_answers();
-  void bad(std::string_view what);
+  void bad(std::string_view what, std::string_view kind);
 
   Node& node_;
   net::Connection& connection_;
@@ -114,8 +115,8 @@ Task<void> Serving::read_requests() {
   }
 }
 
-void Serving::bad(std::string_view what) {
-  WEIR_LOG_LIMITED(warn, seconds(1), "closing the connection from {}: {}", connection_.peer().text(), what);
+void Serving::bad(std::string_view what, std::string_view kind) {
+  WEIR_LOG_LIMITED_BY(warn, seconds(10), kind, "closing the connection from {}: {}", connection_.peer().text(), what);
   connection_.close(what);
 }
 
@@ -132,32 +133,30 @@ Task<void> Serving::until_ready(std::int16_t api_key) {
 }
 
 Task<Response> Serving::respond(Request& request) {
-  if (!request.read_header()) {
-    const auto key = request.header().request_api_key;
-    if (find_row(key) == nullptr) {
-      node_.metrics->unsupported.add();
-      co_return Response::close(fmt::format("request for API {}, which is not served", key));
-    }
-    co_return Response::malformed("its header does not decode");
-  }
+  const bool decoded = request.read_header();
+  if (request.frame().size() < 4) co_return Response::malformed("its header does not decode");
   const auto& header = request.header();
   const auto* row = find_row(header.request_api_key);
   if (row == nullptr) {
     node_.metrics->unsupported.add();
-    co_return Response::close(fmt::format("request for API {}, which is not served", header.request_api_key));
+    co_return Response::close(fmt::format("request for API {}, which is not served", header.request_api_key), "API");
   }
   const bool has = header.request_api_version >= row->version_min && header.request_api_version <= row->version_max;
-  // ApiVersions answers any version: that is how a client learns which ones there are (KIP-511).
+  // ApiVersions answers any version: that is how a client learns which ones there are (KIP-511). What the header of
+  // another version that is not served looks like, nobody knows.
   if (!has && header.request_api_key != 18) {
     node_.metrics->unsupported.add();
-    co_return Response::close(fmt::format("{} request of version {}, served are {} to {}",
-                                          protocol::find_api(row->key)->name, header.request_api_version,
-                                          row->version_min, row->version_max));
+    co_return Response::close(
+        fmt::format("{} request of version {}, served are {} to {}", protocol::find_api(row->key)->name,
+                    header.request_api_version, row->version_min, row->version_max),
+        "version");
   }
+  if (!decoded) co_return Response::malformed("its header does not decode");
   if (among_brokers(header.request_api_key) && connection_.listener() != node_.config()->config.inter_broker_listener) {
     node_.metrics->unsupported.add();
     co_return Response::close(fmt::format("{} is for brokers, on their listener (inter.broker.listener.name)",
-                                          protocol::find_api(row->key)->name));
+                                          protocol::find_api(row->key)->name),
+                              "brokers only");
   }
   co_await until_ready(header.request_api_key);
   co_return co_await row->handler(request);
@@ -179,6 +178,10 @@ Task<void> Serving::answer(Slot& slot) {
         fmt::format("malformed request of API {} version {}: {}", slot.request->header().request_api_key,
                     slot.request->version(), slot.response.reason);
   }
+  if (slot.response.kind == Response::Kind::malformed || slot.response.kind == Response::Kind::close) {
+    const auto key = slot.request->header().request_api_key;
+    slot.kind = fmt::format("{} {}", slot.response.kind_of_reason, find_row(key) == nullptr ? -1 : key);
+  }
   slot.request.reset();  // the frame's memory goes back
   for (const auto& chunk : slot.response.chunks) slot.unsent += chunk.memory.size();
   unsent_bytes_ += slot.unsent;
@@ -188,7 +191,7 @@ Task<void> Serving::answer(Slot& slot) {
     co_await write_answers();
   } catch (const std::exception& e) {
     writing_ = false;
-    bad(e.what());
+    bad(e.what(), "exception");
   }
 }
 
@@ -227,7 +230,7 @@ Task<void> Serving::write_answers() {
       slot->metrics->bytes_in->add(slot->size);
       slot->metrics->total_time->observe(now - slot->began);
     }
-    if (closing) bad(taken.back()->response.reason);
+    if (closing) bad(taken.back()->response.reason, taken.back()->kind);
     if (waiting_) turn_.wake();
   }
   writing_ = false;
@@ -239,7 +242,7 @@ Task<void> Pipeline::serve(std::shared_ptr<net::Connection> connection) {
   if (node_.tls != nullptr && node_.tls->any()) {
     const auto principal = node_.tls->principal(*connection);
     if (!principal) {
-      WEIR_LOG_LIMITED(warn, seconds(1), "closing the connection from {}: {}", connection->peer().text(),
+      WEIR_LOG_LIMITED(warn, seconds(10), "closing the connection from {}: {}", connection->peer().text(),
                        principal.error().message);
       co_return;
     }

@@ -124,6 +124,19 @@ TEST_F(PipelineTest, AVersionThatIsNotServedClosesTheConnection) {
   expect_served();
 }
 
+// The header of such a version may have another form than we know: what is wrong is the version all the same.
+TEST_F(PipelineTest, AVersionOfTheFutureIsNamedWhateverItsHeader) {
+  Client client(cluster);
+  std::string body(14, '\xff');
+  bytes::store_big(reinterpret_cast<std::byte*>(body.data()), std::int16_t{0});
+  bytes::store_big(reinterpret_cast<std::byte*>(body.data()) + 2, std::int16_t{99});
+  client.send_bytes(framed(body));
+  EXPECT_TRUE(client.ended());
+  EXPECT_EQ(cluster.unsupported(), 1U);
+  EXPECT_EQ(cluster.malformed(), 0U);
+  expect_served();
+}
+
 TEST_F(PipelineTest, ApiVersionsOfTheFutureIsAnsweredInVersionZero) {
   Client client(cluster);
   auto request = client.encode(3, versions_request());

@@ -41,10 +41,15 @@ struct Response {
   Kind kind = Kind::none;
   std::vector<runtime::Chunk> chunks;  // with the frame's length in front
   std::string reason;                  // of malformed and close, for the log
+  std::string_view kind_of_reason{};   // what is logged by itself, however often others are; of a bounded set
 
   static Response nothing() { return {}; }
-  static Response malformed(std::string why = "it does not decode") { return {Kind::malformed, {}, std::move(why)}; }
-  static Response close(std::string why) { return {Kind::close, {}, std::move(why)}; }
+  static Response malformed(std::string why = "it does not decode") {
+    return {Kind::malformed, {}, std::move(why), "malformed"};
+  }
+  static Response close(std::string why, std::string_view kind_of = {}) {
+    return {Kind::close, {}, std::move(why), kind_of};
+  }
 };
 
 // Lets requests that wait end when their connection does. On the connection's shard.
@@ -85,6 +90,7 @@ class Request {
 
   Node& node() { return node_; }
   net::Connection& connection() { return connection_; }
+  const net::Connection& connection() const { return connection_; }
   Interrupts& interrupts() { return interrupts_; }
   runtime::Shard& shard() { return connection_.shard(); }
   const protocol::RequestHeader& header() const { return header_; }

@@ -254,6 +254,23 @@ def test_idle_connections_are_closed(make_server):
     served(server)
 
 
+@pytest.mark.weir
+def test_a_trickle_is_not_idle(make_server, name):
+    """A byte now and then of a large request, for longer than connections.max.idle.ms; who sends nothing is closed."""
+    server = make_server({"connections.max.idle.ms": 2000})
+    create_topic(server, name)
+    request = wire.frame(wire.header(wire.PRODUCE, 3) + wire.produce_body(name, wire.batch([b"x" * 900_000])))
+    with server.connection() as c, server.connection() as silent:
+        for some in (c, silent):
+            some.raw(request[:5000])
+        for at in range(5000, 5014):
+            c.raw(request[at:at + 1])
+            time.sleep(0.5)
+        assert silent.closed()
+        c.raw(request[5014:])
+        assert wire.produce_result(c.receive()[1]) == (0, 0)
+
+
 def test_request_size_limit(make_server, name):
     server = make_server({"socket.request.max.bytes": 100_000})
     create_topic(server, name)
@@ -315,6 +332,125 @@ def test_bad_input_on_the_other_ports(server):
                     pass  # closed in the middle of it
     served(server)
     assert server.zookeeper.alive() and server.zookeeper.memory() < 200 * MIB
+
+
+def announced(server, size, sent=b""):
+    c = server.connection(timeout=60)
+    c.raw(struct.pack(">i", size) + sent)
+    return c
+
+
+@pytest.mark.weir
+def test_memory_that_is_only_announced(make_server, name):
+    """Three sockets announce all the memory there is and send nothing: small requests are answered at once, large ones as
+    soon as the silent have been so for some seconds. The log says who waits, and who was closed for it."""
+    server = make_server({"socket.request.max.bytes": 1_000_000, "queued.max.request.bytes": 2_000_000})
+    create_topic(server, name)
+    silent = [announced(server, 990_000) for _ in range(3)]
+    wait_for(lambda: wire.answers(server.host, server.port), "small requests are answered")
+    with server.connection(timeout=60) as c:
+        assert wire.produce(c, name, wire.batch([b"x" * 900_000])) == (0, 0)
+    text = server.broker.text()
+    assert "waits to send a request of" in text and "of 2000000 bytes are taken" in text, text[-2000:]
+    assert "for a request of 990000 bytes, of which 0 have come" in text, text[-2000:]
+    for c in silent:
+        c.close()
+    served(server)
+
+
+@pytest.mark.weir
+def test_a_slow_client_alone_keeps_its_connection(make_server, name):
+    """Nobody waits for the memory that it holds: it is not closed, however long it takes."""
+    server = make_server({"socket.request.max.bytes": 1_000_000, "queued.max.request.bytes": 2_000_000})
+    create_topic(server, name)
+    request = wire.frame(wire.header(wire.PRODUCE, 3) + wire.produce_body(name, wire.batch([b"x" * 900_000])))
+    with server.connection(timeout=60) as c:
+        c.raw(request[:5000])
+        with server.connection() as other:
+            for i in range(12):  # longer than it could be silent if somebody waited
+                assert wire.produce(other, name, wire.batch([b"y" * 100_000])) == (0, i)
+                time.sleep(0.5)
+        c.raw(request[5000:])
+        assert wire.produce_result(c.receive()[1]) == (0, 12)
+
+
+@pytest.mark.weir
+def test_memory_of_large_requests_is_bounded(make_server, name):
+    """Five sockets announce 100 MiB each, send 99 and stop: two of them have their memory at a time."""
+    server = make_server({"queued.max.request.bytes": 210 * MIB})
+    create_topic(server, name)
+    before = server.broker.memory()
+    stopped = []
+
+    def send(c):
+        piece = b"x" * MIB
+        try:
+            for _ in range(99):
+                c.raw(piece)
+        except OSError:
+            pass  # closed: others waited
+        stopped.append(c)
+
+    large = [announced(server, 100 * MIB) for _ in range(5)]
+    threads = [threading.Thread(target=send, args=(c,)) for c in large]
+    for thread in threads:
+        thread.start()
+    most = 0
+
+    def all_stopped():
+        nonlocal most
+        most = max(most, server.broker.memory())
+        return len(stopped) == len(large)
+
+    try:
+        wait_for(all_stopped, "each had its turn", seconds=120)
+        served(server)
+    finally:
+        for c in large:
+            c.close()
+        for thread in threads:
+            thread.join()
+    assert most < before + 250 * MIB
+    wait_for(lambda: server.broker.memory() < before + 50 * MIB, "it is given back")
+    served(server)
+
+
+@pytest.mark.weir
+def test_every_kind_of_bad_input_has_its_line(make_server, name):
+    """One kind does not hide another, and how many were left out is told though nothing like it comes again."""
+    server = make_server({"connections.max.idle.ms": 3000})
+    create_topic(server, name)
+    produce_99 = b"\0\0\0\x63" + struct.pack(">i", 1) + struct.pack(">h", 5) + b"tests" + b"\xff" * 20
+    whole = wire.header(wire.PRODUCE, 3) + wire.produce_body(name, wire.batch([b"x"]))
+    closing = {
+        "a request of -1 bytes": struct.pack(">i", -1),
+        "a request of 2147483647 bytes": struct.pack(">i", (1 << 31) - 1),
+        "this looks like HTTP": b"GET / HTTP/1.1\r\n\r\n",
+        "this looks like TLS": b"\x16\x03\x01\x02\0\x01\0\x01",
+        "request for API 9999, which is not served": wire.frame(wire.header(9999, 0)),
+        "Produce request of version 99, served are": wire.frame(produce_99),
+        "Fetch request of version 99, served are": wire.frame(wire.header(wire.FETCH, 99)),
+        "malformed request of API 3": wire.frame(wire.header(wire.METADATA, 1) + struct.pack(">i", (1 << 31) - 1)),
+        f"produce with acks=0 to {name}-0 failed": wire.frame(
+            wire.header(wire.PRODUCE, 3) + wire.produce_body(name, wire.batch([b"x"], spoil_crc=True), acks=0)),
+        f"ended within a request: 40 of its {len(whole)} bytes had come": wire.frame(whole)[:44],
+    }
+    for _ in range(5):
+        for data in closing.values():
+            with server.connection() as c:
+                try:
+                    c.raw(data)
+                    c.finish()
+                    c.closed()
+                except ConnectionError:
+                    pass
+    with server.connection() as c:
+        assert wire.produce(c, name, wire.batch([b"x"], spoil_crc=True))[0] == 2
+    text = server.broker.text()
+    for line in closing:
+        assert 1 <= text.count(line) <= 2, (line, text[-4000:])
+    assert f"refused records for {name}-0 of client tests from" in text and "CORRUPT_MESSAGE" in text, text[-4000:]
+    wait_for(lambda: server.broker.text().count("4 more like it left out") >= len(closing) - 1, "what was left out is told", seconds=40)
 
 
 @pytest.mark.weir

@@ -106,6 +106,22 @@ void fill(protocol::ProduceResponse::PartitionProduceResponse& out, const Item& 
   }
 }
 
+// Records that the client made wrong: it may say so nowhere, and with acks=0 it is not even told.
+void log_refused(const Request& request, const Item& item) {
+  switch (item.error.code) {
+    case ErrorCode::CORRUPT_MESSAGE:
+    case ErrorCode::INVALID_RECORD:
+    case ErrorCode::INVALID_TIMESTAMP:
+    case ErrorCode::MESSAGE_TOO_LARGE:
+    case ErrorCode::UNSUPPORTED_COMPRESSION_TYPE:
+    case ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT: break;
+    default: return;
+  }
+  WEIR_LOG_LIMITED_BY(warn, seconds(10), name(item.error.code), "refused records for {}-{} of client {} from {}: {}: {}",
+                      item.topic, item.partition.value, request.client_id(), request.connection().peer().text(),
+                      name(item.error.code), item.error.message);
+}
+
 }  // namespace
 
 Task<Response> produce(Request& request) {
@@ -154,6 +170,7 @@ Task<Response> produce(Request& request) {
   for (const auto& share : shares) appending.spawn(ask_owner(node, share, in.acks, timeout));
   request.go_on();
   co_await appending.stop();
+  for (const auto& item : items) log_refused(request, *item);
 
   if (in.acks == 0) {
     // The producer hears nothing of errors but by losing its connection, which makes it look for the leader.

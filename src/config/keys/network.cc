@@ -58,7 +58,7 @@ constexpr Key rows[] = {
     {"producer.purgatory.purge.interval.requests", int32, "1000", {}, medium, read_only, accepted,
      "How often Apache Kafka cleans its list of waiting produces; Weir's needs no cleaning."},
     {"queued.max.request.bytes", int64, "-1", {}, medium, read_only, active,
-     "Bytes of requests in memory above which sockets are no longer read; -1 for no limit."},
+     "Bytes of requests in memory above which sockets are no longer read; -1 for a quarter of the memory this process may use, but at least four of socket.request.max.bytes."},
     {"queued.max.requests", int32, "500", {.min = 1}, high, read_only, active,
      "Requests that may wait to be handled before sockets are no longer read."},
     {"security.inter.broker.protocol", string, "PLAINTEXT", {.one_of = "PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL"}, medium, read_only, active,
