@@ -365,6 +365,7 @@ TEST_F(MskUpdateTest, StorageGrowsByTenOrMore) {
     return on("UpdateBrokerStorage", arn, {{"currentVersion", version(arn)}, {"targetBrokerEBSVolumeInfo", volumes}});
   };
   EXPECT_EQ(text(over(ask(100)), "operationType"), "INCREASE_BROKER_STORAGE");
+  EXPECT_TRUE(restarts().empty()) << "it is in force at once";
   EXPECT_EQ(place.all.begin()->second.spec.limits.storage_bytes, std::int64_t{100} << 30U);
   EXPECT_EQ(ask(105).message, "To update storage, you must increase it by at least 10 GiB.");
   EXPECT_EQ(ask(50).parameter, "volumeSizeGB");

@@ -214,6 +214,7 @@ bool same_but_configuration(const ClusterSpec& from, const ClusterSpec& to) {
   auto changed = to;
   changed.kafka_version = from.kafka_version;
   changed.server_properties = from.server_properties;
+  changed.volume_gib = from.volume_gib;  // a dynamic key
   return from.kafka_version == to.kafka_version && from.instance_type == to.instance_type &&
          broker_properties(from, 3, "a", zookeeper, {}) == broker_properties(changed, 3, "a", zookeeper, {});
 }

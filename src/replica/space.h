@@ -1,6 +1,6 @@
 // How much of its volume a broker's logs take (weir.storage.quota.bytes), and what follows from it.
 //
-// Measured a few times a second and compared here. Near the limit producers are refused (KAFKA_STORAGE_ERROR, which
+// Measured a few times a second, what is appended meanwhile added, and compared here. Near the limit producers are refused (KAFKA_STORAGE_ERROR, which
 // clients try again): the last twentieth is for what was accepted elsewhere and must be replicated here, and for
 // internal topics, so that consumers that catch up can commit. At the limit nothing is fetched from leaders either.
 // Nothing that is there is lost; retention, deletion or a larger quota make room, and all goes on.
@@ -24,6 +24,9 @@ class Space {
   // From any thread, all of them.
   void set_quota(std::int64_t bytes) { quota_.store(bytes, std::memory_order_relaxed); }
   void set_used(std::int64_t bytes) { used_.store(bytes, std::memory_order_relaxed); }
+  void add(std::int64_t bytes) {
+    if (quota() > 0) used_.fetch_add(bytes, std::memory_order_relaxed);
+  }
   std::int64_t quota() const { return quota_.load(std::memory_order_relaxed); }
   std::int64_t used() const { return used_.load(std::memory_order_relaxed); }
   Level level() const { return level_of(used(), quota()); }

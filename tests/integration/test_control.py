@@ -11,7 +11,8 @@ import urllib.request
 from types import SimpleNamespace
 
 import pytest
-from confluent_kafka.admin import NewTopic
+from confluent_kafka import Producer
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 from support.clients import admin, create_topic, done, produce, read, values
 from support.ports import free_port
 from support.server import WEIR, Process
@@ -164,6 +165,31 @@ def test_a_cluster_outlives_its_control_plane_and_comes_back_with_weir_up(up, na
     wait_for(lambda: not brokers_of(up.data), "its brokers are gone")
     assert not list((up.data / "clusters").glob("demo*"))
     assert "demo" not in up.weir("cluster", "list")
+
+
+# Decision 0010: producers wait, nothing is lost or doubled, and all goes on when there is room.
+def test_a_full_volume_holds_producers_up_until_it_is_larger(up, name):
+    up.options += ["--brokers", "3", "--override", "weir.storage.quota.bytes=3000000"]
+    up.start()
+    server = SimpleNamespace(bootstrap=up.env()["BOOTSTRAP"])
+    done(admin(server).create_topics([NewTopic(name, 1, 3)]))
+    failed = []
+    producer = Producer({"bootstrap.servers": server.bootstrap, "enable.idempotence": True, "batch.size": 60_000,
+                         "compression.type": "none", "log_level": 0})
+    sent = [f"{i:06}".encode() * 8000 for i in range(100)]
+    for value in sent:
+        producer.produce(name, value, on_delivery=lambda error, _: error and failed.append(error))
+    left = producer.flush(4)
+    assert 20 < left < 60, "about 2.85 of 4.8 MB were taken"
+    assert len(read(server, name, len(sent) - left)) >= len(sent) - left, "what was taken can be read"
+
+    def larger(broker):
+        entry = ConfigEntry("weir.storage.quota.bytes", "100000000", incremental_operation=AlterConfigOpType.SET)
+        return ConfigResource(ConfigResource.Type.BROKER, str(broker), incremental_configs=[entry])
+
+    done(admin(server).incremental_alter_configs([larger(n) for n in (1, 2, 3)]))
+    assert producer.flush(60) == 0 and not failed
+    assert values(read(server, name, len(sent))) == sent
 
 
 # An empty broker that still counts as in sync and comes up first would be elected, and the other would cut its log.

@@ -48,7 +48,8 @@ void append(Node& node, Item& item, std::int16_t acks) {
                           : ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
     return;
   }
-  const auto& space = node.replicas->space();
+  auto& space = node.replicas->space();
+  const auto size = static_cast<std::int64_t>(item.records.size());
   if (space.level() != replica::Space::Level::plenty && !cluster::internal_topic(item.topic)) {
     item.error = {ErrorCode::KAFKA_STORAGE_ERROR,
                   fmt::format("the volume is full: {} of {} bytes", space.used(), space.quota())};
@@ -61,6 +62,7 @@ void append(Node& node, Item& item, std::int16_t acks) {
     item.record_errors = std::move(appended.error().records);
     return;
   }
+  space.add(size);
   item.error.code = ErrorCode::NONE;
   item.appended = *appended;
   item.in = partition;

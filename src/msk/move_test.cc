@@ -1,0 +1,73 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <optional>
+
+#include "msk/fake_kafka.h"
+#include "msk/plane_fixture.h"
+
+namespace weir::msk {
+namespace {
+
+using testing::HasSubstr;
+
+// A cluster whose partitions go to three more brokers, with a control plane that lets them go at a rate.
+class MoveTest : public MskTest {
+ protected:
+  MoveTest() {
+    end();
+    tune = [](ServiceOptions& options) { options.move_rate = 1000; };
+    make();
+    arn = make_cluster();
+    kafka.emplace(*tree, *brokers_zk, chroot(arn));
+    for (int i = 0; i < 6; ++i) kafka->add("t", i, {1 + i % 3, 1 + (i + 1) % 3, 1 + (i + 2) % 3});
+    pass();
+  }
+  void pass() {
+    world.run_for(milliseconds(20));
+    runtime::block_on(shard, [this]() -> Task<void> { return kafka->look(); });
+  }
+  template <class Is>
+  bool comes(Is is) {
+    for (int i = 0; i < 1000 && !is(); ++i) pass();
+    return is();
+  }
+  std::string config(const std::string& of) { return tree->data(chroot(arn) + "/config/" + of).value_or(""); }
+  bool throttled_anywhere() {
+    return std::ranges::any_of(tree->dump(), [](const auto& node) {
+      return node.first.find("/config/") != std::string::npos && node.second.find("throttled") != std::string::npos;
+    });
+  }
+  Said grow() {
+    return on("UpdateBrokerCount", arn, {{"currentVersion", version(arn)}, {"targetNumberOfBrokerNodes", 6}});
+  }
+
+  std::string arn;
+  std::optional<FakeKafka> kafka;
+};
+
+TEST_F(MoveTest, IsThrottledUntilItIsOverAlsoAfterACrash) {
+  kafka->never_in_sync = {4, 5, 6};
+  ASSERT_EQ(grow().status, 200);
+  ASSERT_TRUE(comes([&] { return kafka->reassignments > 0; }));
+  EXPECT_THAT(config("topics/t"), HasSubstr("leader.replication.throttled.replicas"));
+  EXPECT_THAT(config("topics/t"), HasSubstr(":4"));
+  EXPECT_THAT(config("brokers/4"), HasSubstr("\"follower.replication.throttled.rate\":\"1000\""));
+  EXPECT_THAT(config("brokers/1"), HasSubstr("\"leader.replication.throttled.rate\":\"1000\""));
+  again();
+  for (int i = 0; i < 20; ++i) pass();
+  EXPECT_EQ(state(arn), "UPDATING");
+  EXPECT_TRUE(throttled_anywhere());
+  kafka->never_in_sync.clear();
+  ASSERT_TRUE(comes([&] { return state(arn) == "ACTIVE"; }));
+  EXPECT_FALSE(throttled_anywhere());
+  std::map<std::int32_t, int> led;
+  for (const auto& [at, p] : kafka->partitions) {
+    EXPECT_EQ(p.leader, p.replicas.front()) << at.second;
+    ++led[p.leader];
+  }
+  EXPECT_EQ(led.size(), 6U) << "each broker leads one of the six";
+}
+
+}  // namespace
+}  // namespace weir::msk
