@@ -138,6 +138,10 @@ void Exposition::show_network(const net::Server& server) {
   count("weir_connections_idle_closed_total", "Connections closed by connections.max.idle.ms", counters.expired_idle);
   count("weir_connections_bad_frames_total", "Connections closed for a request length that lies or is over the limit",
         counters.bad_frames);
+  count("weir_connections_memory_closed_total",
+        "Connections closed as they held memory that others waited for and sent too little", counters.memory_held);
+  count("weir_connections_cut_frames_total", "Connections that their clients ended within a request",
+        counters.cut_frames);
   count("weir_network_bytes_in_total", "Bytes received from clients", counters.bytes_in);
   count("weir_network_bytes_out_total", "Bytes sent to clients", counters.bytes_out);
   count("weir_request_memory_waits_total", "Requests that waited for queued.max.request.bytes", counters.memory_waits);

@@ -152,8 +152,9 @@ runtime::Task<std::expected<runtime::Lease, Ended>> Connection::take_memory(std:
   auto* from = options_.memory;
   leased_from_ = from;
   if (from == nullptr) co_return runtime::Lease{};
-  const auto announced = coming_.leased = coming_.begun = shard_.clock().mono();
-  coming_.last = active_at_;
+  // It may have come long ago, with what was read before: the peer waits for us since then.
+  const auto announced = shard_.clock().mono();
+  coming_.leased = coming_.begun = coming_.last = announced;
   coming_.unread = 0;
   if (auto lease = from->budget().try_take(size)) co_return std::move(*lease);
   if (options_.small_memory != nullptr && size <= small_frame_bytes_max) {
@@ -163,7 +164,7 @@ runtime::Task<std::expected<runtime::Lease, Ended>> Connection::take_memory(std:
   // Who only announces something does not stand in the queue.
   const auto filled = co_await fill(std::min(size, ahead_bytes_max));
   if (!filled) co_return cut_frame(filled.error(), ahead(), size);
-  coming_.last = active_at_;
+  coming_.last = std::max(announced, active_at_);
   if (auto lease = from->budget().try_take(size)) co_return std::move(*lease);
   auto lease = co_await wait_for_memory(*from, size);
   if (!lease) co_return std::unexpected(lease.error());

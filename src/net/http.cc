@@ -109,7 +109,8 @@ class HttpService final : public Service {
       const auto failed = co_await read_request(connection, parser, buffer, begin, end);
       if (failed == ended) co_return;
       if (failed != 0) {
-        WEIR_LOG_LIMITED(info, log_interval, "refused a request of {}: {}", connection->peer().text(), failed);
+        WEIR_LOG_LIMITED_BY(info, log_interval, std::to_string(failed), "refused a request of {}: {}",
+                            connection->peer().text(), failed);
         auto response = refused(failed);
         co_await answer(connection, std::move(response), false, false);
         co_await discard(connection);

@@ -40,13 +40,17 @@ Task<bool> send(Socket& socket, std::string text) {
   co_return result.has_value();
 }
 
-// Answers each frame with one byte; while `held` not before it is let go.
+// Answers each frame with one byte; while `held`, not before it is let go.
 class Answering : public Service {
  public:
   Task<void> serve(std::shared_ptr<Connection> connection) override {
     for (;;) {
       auto frame = co_await connection->read_frame();
       if (!frame) co_return;
+      if (rest > 0s) {
+        co_await runtime::sleep(connection->shard(), rest);
+        continue;
+      }
       connection->mute();
       if (held) {
         Waiter waiter(connection->shard());
@@ -61,6 +65,7 @@ class Answering : public Service {
     }
   }
   bool held = false;
+  nanoseconds rest{0};  // before it reads on, and without an answer
   std::function<void()> let_go;
 };
 
@@ -175,6 +180,17 @@ TEST_P(MemoryTest, who_was_silent_for_long_is_closed_at_once) {
   world.run_for(0s);
   EXPECT_EQ(one.ended, 300s);
   EXPECT_EQ(good.answered, 300s);
+}
+
+TEST_P(MemoryTest, who_was_not_read_was_not_silent) {
+  service.rest = 20s;
+  auto& one = peer(framed(10) + head(1'000'000) + "some");
+  world.run_for(20s);
+  service.rest = 0s;
+  auto& good = peer(framed(1'500'000));
+  world.run_for(10s);
+  EXPECT_EQ(one.ended, 25s);
+  EXPECT_EQ(good.answered, 25s);
 }
 
 TEST_P(MemoryTest, many_silent_ones_do_not_take_turns) {

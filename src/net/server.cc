@@ -184,8 +184,9 @@ runtime::Task<void> Server::Impl::rest(Door& door, nanoseconds time) {
 
 runtime::Task<void> Server::Impl::wait_for_room(Door& door) {
   if (full(door)) {
-    WEIR_LOG_LIMITED(warn, log_interval, "listener {} does not accept: {} connections are open, {} on it",
-                     door.options.endpoint.listener, open, door.connections.load(std::memory_order_relaxed));
+    WEIR_LOG_LIMITED_BY(warn, log_interval, door.options.endpoint.listener,
+                        "listener {} does not accept: {} connections are open, {} on it",
+                        door.options.endpoint.listener, open, door.connections.load(std::memory_order_relaxed));
   }
   while (full(door) && !stopping) co_await rest(door, std::chrono::hours(1));
 }
@@ -203,9 +204,10 @@ runtime::Task<void> Server::Impl::wait_for_turn(Door& door) {
       if (!free) rate.count(limits.connections_per_second_max, now);
       co_return;
     }
-    WEIR_LOG_LIMITED(warn, log_interval, "listener {}: connections come faster than {} a second and have to wait",
-                     door.options.endpoint.listener,
-                     std::min(door.limits.connections_per_second_max, limits.connections_per_second_max));
+    WEIR_LOG_LIMITED_BY(warn, log_interval, door.options.endpoint.listener,
+                        "listener {}: connections come faster than {} a second and have to wait",
+                        door.options.endpoint.listener,
+                        std::min(door.limits.connections_per_second_max, limits.connections_per_second_max));
     counters.delayed.fetch_add(1, std::memory_order_relaxed);
     co_await rest(door, std::min(turn - now, nanoseconds(std::chrono::hours(1))));
   }
@@ -232,8 +234,8 @@ runtime::Task<void> Server::Impl::accept_all(Door& door) {
     }
     if (stopping || socket.error().number == ECANCELED) break;
     counters.accept_errors.fetch_add(1, std::memory_order_relaxed);
-    WEIR_LOG_LIMITED(error, log_interval, "listener {}: {}; trying again", door.options.endpoint.listener,
-                     socket.error().message);
+    WEIR_LOG_LIMITED_BY(error, log_interval, door.options.endpoint.listener, "listener {}: {}; trying again",
+                        door.options.endpoint.listener, socket.error().message);
     co_await rest(door, accept_rest);
   }
   door.listener->close();
