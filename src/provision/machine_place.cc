@@ -368,6 +368,7 @@ Task<bool> MachinePlace::may_begin(Ref broker) {
     broker->unusable = nameless;
   }
   broker->waiting = true;
+  const auto began = shard_.clock().mono();
   for (bool told = false; wanted(); told = true) {
     auto question = EmptyStart{broker->record.spec, broker->unusable};
     auto why =
@@ -381,6 +382,13 @@ Task<bool> MachinePlace::may_begin(Ref broker) {
     if (!told) WEIR_LOG(warn, "{}", broker->status.cause);
     wake(*broker);
     co_await changed(broker, shard_.clock().mono() + options_.ask_interval);
+    if (!broker->unusable) continue;
+    // Somebody may have removed it meanwhile, or mended it: the broker itself finds out.
+    auto look = [this, key] { return disk_.is_empty(key); };
+    if (co_await pool_.run(std::move(look))) broker->unusable = false;
+    if (!broker->unusable || shard_.clock().mono() - began < options_.backoff_max) continue;
+    broker->unusable = false;
+    break;
   }
   broker->waiting = false;
   co_return wanted();

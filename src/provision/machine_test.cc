@@ -401,6 +401,29 @@ TEST_F(OnMachine, WhoHasNoDataBeginsWhenItMay) {
   with_place(work, ask);
 }
 
+TEST_F(OnMachine, DataThatIsMendedMeanwhileIsTaken) {
+  const auto never = [](MachineOptions& options) {
+    options.ask_interval = milliseconds(1);
+    options.backoff_max = milliseconds(20);
+    options.may_begin_empty = [](EmptyStart start) -> Task<std::string> {
+      co_return start.unusable ? "only it has this" : "";
+    };
+  };
+  const auto work = [this](World& world) -> Task<void> {
+    auto& place = *world.place;
+    co_await place.put(spec_of(1));
+    co_await place.put(spec_of(2));
+    EXPECT_TRUE(co_await place.start(first, long_enough));
+    std::ofstream(file_of(first, "data/bad")) << "x";
+    co_await place.kill(first);
+    co_await until(world, [](const BrokerStatus& s) { return s.cause.find("only it has this") != std::string::npos; });
+    std::filesystem::remove(file_of(first, "data/bad"));
+    const auto after = co_await until(world, [](const BrokerStatus& s) { return s.state == BrokerState::running; });
+    EXPECT_FALSE(after.data_lost);
+  };
+  with_place(work, never);
+}
+
 TEST_F(OnMachine, WhenAllHaveLostAllThereIsNobodyToWaitFor) {
   const auto never = [](MachineOptions& options) {
     options.ask_interval = milliseconds(1);
