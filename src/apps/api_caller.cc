@@ -37,7 +37,7 @@ std::expected<std::unique_ptr<ApiCaller>, std::string> ApiCaller::open(const std
   auto key = read_access_key(files);
   if (!key) return std::unexpected(key.error());
   aws::ClientOptions options;
-  options.endpoint = place->endpoint;
+  options.endpoint = place->local.empty() ? place->endpoint : place->local;
   options.signer = {key->id, key->secret, place->region, "kafka"};
   if (!place->authority.empty()) {
     net::TlsOptions tls;

@@ -72,6 +72,11 @@ std::string api_host(const cli::ControlOptions& options, const std::vector<std::
   return six == machine.end() ? machine.front() : *six;
 }
 
+std::string local_host(const cli::ControlOptions& options) {
+  if (!everywhere(options.api.host)) return options.api.host;
+  return options.api.host == "::" ? "::1" : "127.0.0.1";
+}
+
 security::ServerNames api_names(const cli::ControlOptions& options, const std::vector<std::string>& machine) {
   security::ServerNames out;
   const auto take = [&out](const std::string& host) {

@@ -17,6 +17,8 @@ std::vector<std::string> machine_addresses();
 
 // The host of the API's URL: --advertise, or where it listens; an address of this machine when that is everywhere.
 std::string api_host(const cli::ControlOptions& options, const std::vector<std::string>& machine);
+// By which processes of this machine reach it, whatever its name is.
+std::string local_host(const cli::ControlOptions& options);
 // What its certificate is for: that host, and all by which it can be reached else.
 security::ServerNames api_names(const cli::ControlOptions& options, const std::vector<std::string>& machine);
 

@@ -16,6 +16,7 @@ namespace json = boost::json;
 std::expected<void, std::string> write_api_place(const ControlFiles& files, const ApiPlace& place) {
   json::object o;
   o["endpoint"] = place.endpoint;
+  o["local"] = place.local;
   o["region"] = place.region;
   o["authority"] = place.authority;
   o["pid"] = place.process.pid;
@@ -43,7 +44,7 @@ std::expected<ApiPlace, std::string> read_api_place(const ControlFiles& files) {
     json::error_code bad;
     return v == nullptr ? 0 : v->to_number<std::int64_t>(bad);
   };
-  ApiPlace out{field("endpoint"), field("region"), field("authority"), {}, field("boot")};
+  ApiPlace out{field("endpoint"), field("local"), field("region"), field("authority"), {}, field("boot")};
   out.process = {static_cast<std::int32_t>(number("pid")), static_cast<std::uint64_t>(number("started"))};
   return out;
 }

@@ -26,6 +26,7 @@ struct ControlFiles {
 // Where an API is to be reached, as the control plane wrote it when it began to listen.
 struct ApiPlace {
   std::string endpoint;  // "http://127.0.0.1:4566"
+  std::string local;     // the same for processes of this machine, which may not know the other's name
   std::string region;
   std::string authority;  // PEM file of who signed its certificate; empty: no TLS
   cli::ProcessId process;

@@ -280,6 +280,7 @@ Task<std::expected<void, std::string>> ControlPlane::start() {
   }
   at_.endpoint = fmt::format("{}://{}", tls ? "https" : "http",
                              cli::host_port(api_host(options_, machine_addresses()), bound->port));
+  at_.local = fmt::format("{}://{}", tls ? "https" : "http", cli::host_port(local_host(options_), bound->port));
   at_.region = options_.region;
   at_.process = identify(getpid());
   at_.boot_id = boot_id();

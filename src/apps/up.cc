@@ -168,6 +168,11 @@ ChildSpec control_child(const cli::UpOptions& options, const DataDir& dir, const
                 "--addresses", options.addresses,
                 "--ready-fd",  std::to_string(child_ready_fd)};
   child.argv.emplace_back("--supervised");
+  // Where both are for others, they are told the same name.
+  const bool everywhere = api.host == "0.0.0.0" || api.host == "::";
+  if (everywhere && !options.advertise_host.empty() && options.advertise_host != options.listen_host) {
+    child.argv.insert(child.argv.end(), {"--advertise", options.advertise_host});
+  }
   for (auto& flag : log_flags(options.log)) child.argv.push_back(std::move(flag));
   child.log_path = dir.log("control");
   child.stop_all_signal = stop_with_all_signal;  // its clusters' brokers stop with it

@@ -114,9 +114,11 @@ def test_what_comes_without_tls_is_not_answered(open_plane):
 
 
 def test_a_shell_that_was_set_up_for_elsewhere(open_plane):
+    if ":" in of_machine(open_plane)[0]:
+        pytest.skip("the other address family has shown it")
     env = {"PATH": os.environ["PATH"], "HOME": str(open_plane), **ELSEWHERE}
     shell = f'eval "$({WEIR} env --data {open_plane})" && {AWS} kafka list-kafka-versions --max-results 1 --output json'
-    done = subprocess.run(["sh", "-c", shell], env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["sh", "-c", shell], env=env, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["KafkaVersions"][0]["Version"] == "1.1.1"
 
@@ -131,6 +133,7 @@ def test_another_name_by_which_it_is_reached(tmp_path):
         context = ssl.create_default_context(cafile=settings(tmp_path)["AWS_CA_BUNDLE"])
         with socket.create_connection(("127.0.0.1", port), timeout=20) as plain:
             context.wrap_socket(plain, server_hostname="kafka.lan.example").close()
+        assert weir("cluster", "list", "--data", tmp_path)  # this machine needs not know the name
         # One that died without a word leaves no settings behind.
         control.kill()
         control.wait()

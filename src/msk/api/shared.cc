@@ -147,7 +147,7 @@ void check_kafka_version(Params& params, std::string_view parameter, std::string
 }
 
 void check_broker_count(Params& params, std::string_view parameter, std::int64_t count, std::size_t zones) {
-  if (count % static_cast<std::int64_t>(zones) == 0) return;
+  if (zones == 0 || count % static_cast<std::int64_t>(zones) == 0) return;
   params.wrong(parameter,
                fmt::format("Invalid value for parameter {}: {}. The number of broker nodes must be a multiple of the "
                            "number of Availability Zones, which is {}.",
