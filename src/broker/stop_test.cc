@@ -9,7 +9,6 @@
 
 #include "broker/test_running.h"
 #include "protocol/messages/join_group.h"
-#include "zkwire/layout.h"
 
 namespace weir::broker {
 namespace {
@@ -89,28 +88,6 @@ TEST(BrokerStop, AnswersFetchesThatWaitLong) {
     EXPECT_TRUE(consumer->ended());
   }
   EXPECT_TRUE(stop.ended(5s));
-}
-
-// The controller here has orders for a broker whose process hangs: it takes the connection, and says nothing.
-TEST(BrokerStop, DoesNotWaitForABrokerThatSaysNothing) {
-  Running r;
-  auto& sockets = r.cluster.world.sockets();
-  const auto silent = sockets.listen(r.cluster.world.shard(0), {"127.0.0.2", 9092}, {});
-  ASSERT_TRUE(silent);
-  auto other = r.cluster.tree->connect(milliseconds(3'600'000));
-  r.cluster.run([&]() -> Task<void> {
-    zkwire::layout::BrokerRegistration second;
-    second.endpoints = {{"PLAINTEXT", "PLAINTEXT", "127.0.0.2", 9092}};
-    auto there = co_await other->create(zkwire::layout::path_of_broker(BrokerId{2}), zkwire::layout::encode(second),
-                                        zkclient::CreateMode::ephemeral);
-    EXPECT_TRUE(there);
-  });
-  r.cluster.world.run_for(2s);
-  {
-    Stopping stop(r.cluster);
-    EXPECT_TRUE(stop.ended(2s)) << "its requests have half a minute";
-  }
-  r.cluster.run([&]() -> Task<void> { co_await other->close(); });
 }
 
 TEST(BrokerStop, EndsAJoinThatWaits) {
