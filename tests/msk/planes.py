@@ -49,11 +49,14 @@ class Planes:
         self.folder, self.flags, self.controls = Path(folder), list(flags), []
         self.data = self.folder / "weir"
         self.pool = f"127.{140 + os.getpid() % 80}"
-        port = free_port()
-        self.zookeeper = f"127.0.0.1:{port}"
-        self.service = Process("zookeeper", [WEIR, "zookeeper", "--data", self.folder / "zookeeper", "--listen", self.zookeeper],
-                               self.folder / "zookeeper.log")
-        wait_for(lambda: "listens on" in self.service.text(), "ZooKeeper is up")
+        for _ in range(5):  # another test may be faster with the port
+            self.zookeeper = f"127.0.0.1:{free_port()}"
+            self.service = Process("zookeeper", [WEIR, "zookeeper", "--data", self.folder / "zookeeper", "--listen", self.zookeeper],
+                                   self.folder / "zookeeper.log")
+            wait_for(lambda: "listens on 127" in self.service.text() or not self.service.alive(), "ZooKeeper is up")
+            if self.service.alive():
+                return
+        raise RuntimeError(self.service.text())
 
     def __enter__(self):
         return self

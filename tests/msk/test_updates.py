@@ -37,7 +37,7 @@ class Managed:
         last = None
         for address in self.bootstrap.split(","):
             try:
-                return metadata(address.split(":")[0], [t.name for t in topics])
+                return metadata(address.split(":")[0], [getattr(t, "name", t) for t in topics])
             except OSError as error:
                 last = error
         raise last
