@@ -364,6 +364,7 @@ TEST_F(MskUpdateTest, StorageGrowsByTenOrMore) {
     json::array volumes{json::object{{"kafkaBrokerNodeId", "All"}, {"volumeSizeGB", size}}};
     return on("UpdateBrokerStorage", arn, {{"currentVersion", version(arn)}, {"targetBrokerEBSVolumeInfo", volumes}});
   };
+  place.log.clear();
   EXPECT_EQ(text(over(ask(100)), "operationType"), "INCREASE_BROKER_STORAGE");
   EXPECT_TRUE(restarts().empty()) << "it is in force at once";
   EXPECT_EQ(place.all.begin()->second.spec.limits.storage_bytes, std::int64_t{100} << 30U);
