@@ -235,8 +235,12 @@ def test_that_nothing_is_compacted_is_said_at_each_start(make_server, name):
     create_topic(server, f"{name}-2")
     assert "does not compact" not in server.broker.text()
     server.restart_broker()
-    told = [line for line in server.broker.text().splitlines() if "does not compact" in line]
-    assert len(told) == 1 and f": {name}: " in told[0], told
+
+    def told():
+        return [line for line in server.broker.text().splitlines() if "does not compact" in line]
+
+    wait_for(told, "the broker says it")  # it answers a moment before
+    assert len(told()) == 1 and f": {name}: " in told()[0], told()
 
 
 def test_override(make_server, name):
