@@ -1,9 +1,10 @@
 // How much of its volume a broker's logs take (weir.storage.quota.bytes), and what follows from it.
 //
-// Measured a few times a second, what is appended meanwhile added, and compared here. Near the limit producers are refused (KAFKA_STORAGE_ERROR, which
-// clients try again): the last twentieth is for what was accepted elsewhere and must be replicated here, and for
-// internal topics, so that consumers that catch up can commit. At the limit nothing is fetched from leaders either.
-// Nothing that is there is lost; retention, deletion or a larger quota make room, and all goes on.
+// Measured a few times a second, what is appended meanwhile added, and compared here. Near the limit producers are
+// refused (KAFKA_STORAGE_ERROR, which clients try again): the last twentieth is for what was accepted elsewhere and
+// must be replicated here, and for internal topics, so that consumers that catch up can commit. At the limit nothing is
+// fetched from leaders either. Nothing that is there is lost; retention, deletion or a larger quota make room, and all
+// goes on.
 #pragma once
 
 #include <atomic>
