@@ -188,7 +188,8 @@ def test_a_full_volume_holds_producers_up_until_it_is_larger(up, name):
         entry = ConfigEntry("weir.storage.quota.bytes", "100000000", incremental_operation=AlterConfigOpType.SET)
         return ConfigResource(ConfigResource.Type.BROKER, str(broker), incremental_configs=[entry])
 
-    done(admin(server).incremental_alter_configs([larger(n) for n in (1, 2, 3)]))
+    for broker in (1, 2, 3):
+        done(admin(server).incremental_alter_configs([larger(broker)]))
     assert producer.flush(60) == 0 and not failed
     assert values(read(server, name, len(sent))) == sent
 
