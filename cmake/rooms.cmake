@@ -77,7 +77,7 @@ function(room)
   if(WEIR_TESTS AND tests)
     add_executable(${R_NAME}_tests ${tests})
     target_link_libraries(${R_NAME}_tests PRIVATE weir_options ${whole} weir_${R_NAME} ${R_TEST_LIBS} GTest::gmock GTest::gtest_main)
-    if(WEIR_SANITIZE)  # what is under test stays optimised; the tests themselves compile in half the time
+    if(WEIR_SANITIZE)  # under TSan what is tested stays optimised; tests themselves compile in half the time
       target_compile_options(${R_NAME}_tests PRIVATE -O0)
     endif()
     add_test(NAME ${R_NAME} COMMAND ${R_NAME}_tests)
