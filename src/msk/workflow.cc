@@ -142,13 +142,18 @@ Decision settled(const Facts& facts) {
       fmt::format("{} partitions are being reassigned, such as {}-{}", count, example->topic, example->partition));
 }
 
-Decision cancel(const Facts& facts) {
+Decision cancel(const Step& step, const Facts& facts) {
+  constexpr std::string_view asked = "asked";
+  if (step.note == asked) return moving(facts) ? settled(facts) : done();
   Action action = on(Action::Kind::cancel);
   for (const auto& p : facts.partitions) {
     if (p.moving) action.assignment.emplace(Partition{p.topic, p.partition}, p.origin);
   }
   if (action.assignment.empty() && !facts.reassignment_asked) return done();
-  return act(std::move(action));
+  const bool begun = !action.assignment.empty();
+  auto decision = act(std::move(action));
+  if (begun) decision.note_after = asked;
+  return decision;
 }
 
 // Replicas go to `targets`; asked once more when a control plane died in between, but not for ever.
@@ -349,7 +354,7 @@ Decision decide(const Operation& operation, const Step& step, const Cluster& clu
       return move(step, cluster, facts, staying, only);
     }
     case StepKind::settled: return moving(facts) ? settled(facts) : once(step, on(Kind::unthrottle));
-    case StepKind::cancel: return cancel(facts);
+    case StepKind::cancel: return cancel(step, facts);
     case StepKind::leave: {
       auto going = leaving(operation, cluster);
       for (const auto& p : facts.partitions) {
