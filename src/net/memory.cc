@@ -29,7 +29,7 @@ void Memory::begin_wait() {
   std::vector<std::pair<runtime::Shard*, std::weak_ptr<Connection>>> asked;
   {
     const std::lock_guard lock(mutex_);
-    ++waiting_;
+    if (waiting_++ > 0) return;  // the first one asked them, and who holds memory since is watched from its beginning
     for (auto* holder : holders_) {
       if (std::exchange(holder->watched_, true)) continue;
       asked.emplace_back(&holder->connection->shard(), holder->connection->weak_from_this());

@@ -282,6 +282,32 @@ TEST(Manager, ALogOfAnotherTopicOfThatNameIsKeptUnderAnotherName) {
   EXPECT_EQ(machine.find("t")->topic_id(), uuid(2));
 }
 
+// A tool older than 2.8 rewrote the topic's znode without its id, and a controller drew another.
+TEST(Manager, ALogWhoseEpochsGoOnIsNotSetAside) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  ASSERT_TRUE(machine.apply("t", 0, Machine::lead(5), uuid(1)));
+  auto old = machine.find("t");
+  ASSERT_TRUE(machine.append(old, "old"));
+  const auto refused = [&](std::int32_t epoch) {
+    std::vector<Result<>> results;
+    machine.run([&]() -> Task<void> {
+      std::vector<Change> changes;
+      changes.push_back({{"t", PartitionId{0}}, uuid(2), Machine::lead(epoch)});
+      results = co_await machine.manager->apply(std::move(changes));
+    });
+    return code(results.at(0)) == ErrorCode::INCONSISTENT_TOPIC_ID;
+  };
+  EXPECT_TRUE(refused(6)) << "while it leads";
+  EXPECT_TRUE(refused(0)) << "while it leads";
+  old.reset();
+  machine.stop();
+  ASSERT_TRUE(machine.start());
+  EXPECT_TRUE(refused(6)) << "after a restart";
+  ASSERT_TRUE(machine.apply("t", 0, Machine::lead(7), uuid(1)));
+  EXPECT_EQ(machine.values(machine.find("t")).size(), 1U) << "the records are where they were";
+}
+
 // A disk failed, the partition was made on another, and the first is back: which of the two is the right one is no
 // guess to make.
 TEST(Manager, APartitionInTwoDirectoriesStopsTheStart) {

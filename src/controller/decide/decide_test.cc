@@ -76,6 +76,13 @@ TEST(Elect, OutsideTheIsrOnlyWhenUncleanAndThenInRecovery) {
   EXPECT_EQ(next->isr, Ids{b2});
   EXPECT_EQ(next->leader_recovery_state, 1);
   EXPECT_FALSE(elect(with_alive({}), current, Election::offline, true));
+  // Nobody of the ISR is there to be doubted: who takes the office waits for none of it either.
+  const Doubt doubt;
+  const auto outside = partition({b1, b2, b3}, b1, {b1});
+  EXPECT_EQ(elect(state, outside, Election::offline, true, &doubt)->leader, b2);
+  const auto pair = partition({b1, b2, b3}, b1, {b1, b3});
+  EXPECT_EQ(elect(with_alive({b2}), pair, Election::offline, true, &doubt)->leader, b2);
+  EXPECT_FALSE(elect(with_alive({b2}), pair, Election::offline, false, &doubt));
 }
 
 TEST(Elect, ThePreferredLeadsWhenItIsInTheIsr) {

@@ -40,7 +40,8 @@ std::optional<cluster::Partition> elect_offline(const State& state, cluster::Par
       auto isr = filtered(p.isr, lived_on);
       return next(state, std::move(p), *leader, std::move(isr));
     }
-    const bool away = !std::all_of(p.isr.begin(), p.isr.end(), up);
+    // Nobody to choose from: then there is nothing to wait for, and an unclean election may be what is wanted.
+    const bool away = std::any_of(p.isr.begin(), p.isr.end(), up) && !std::all_of(p.isr.begin(), p.isr.end(), up);
     if (away && !doubt->over) return std::nullopt;
   }
   if (const auto leader = first_that(p.replicas, [&](BrokerId id) { return up(id) && contains(p.isr, id); })) {

@@ -110,7 +110,9 @@ Task<ZkResult<std::vector<PartitionRef>>> Controller::Impl::adopt_topics(std::ve
   auto give_id = [&](std::size_t i) -> Task<void> {
     auto& topic = topics[i];
     if (topic.assignment.id || !options.topic_ids) co_return;
-    topic.assignment.id = random.uuid();
+    // A tool older than 2.8 that changed the topic left its id out: it is the same topic still.
+    const auto known = state.image->topic(topic.name);
+    topic.assignment.id = known != nullptr && !known->id.is_zero() ? known->id : random.uuid();
     auto op = Op::set(layout::path_of_topic(topic.name), layout::encode(topic.assignment), topic.version);
     auto done = co_await store.write(std::move(op));
     if (done) co_return;
