@@ -138,8 +138,8 @@ Task<void> Groups::resigned(PartitionId partition, std::optional<LeaderEpoch> ep
 }
 
 // What was read may still go when another member of the in-sync set leads next; a generation or an offset that a client
-// was told of must not. Kafka answers with it at once. A leader that is alone in its set has lost all others to it; with
-// fewer in sync than must be nothing is committed before more come, and it answers as Kafka does.
+// was told of must not. Kafka answers with it at once. A leader that is alone in its set has lost all others to it;
+// with fewer in sync than must be nothing is committed before more come, and it answers as Kafka does.
 Task<bool> Groups::all_committed(Part& part, replica::Partition& partition, Offset end) {
   const auto tenure = partition.tenure();
   while (!part.stopped && partition.high_watermark() < end && partition.maximal_isr().size() > 1 &&

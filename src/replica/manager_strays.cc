@@ -27,8 +27,9 @@ Task<void> ReplicaManager::set_strays_aside(Part& part, const std::vector<Change
     const auto partition = it->second;
     const auto had = partition->topic_id();
     if (!had || *had == change.topic_id || partition->failed()) continue;
-    // A topic that was made again begins its epochs anew. One whose epochs go on only lost its id (a tool older than 2.8
-    // or a person wrote its znode): its records are those of the cluster's topic, and it is refused until a person comes.
+    // A topic that was made again begins its epochs anew. One whose epochs go on only lost its id (a tool older
+    // than 2.8 or a person wrote its znode): its records are those of the cluster's topic, and it is refused until a
+    // person comes.
     const auto epoch = partition->log().latest_epoch();
     if (partition->role() != Role::none || (epoch && change.leadership.leader_epoch >= *epoch && epoch->value > 0)) {
       continue;
