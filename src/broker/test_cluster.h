@@ -105,7 +105,7 @@ struct Cluster {
   std::unique_ptr<metrics::Registry> registry;
   std::unique_ptr<Broker> broker;
   std::int64_t session_id = 0;
-  std::string failed;  // why the broker could not go on
+  std::string failed;                        // why the broker could not go on
   nanoseconds zk_latency = milliseconds(1);  // of each call of the coordination service, each way
 };
 

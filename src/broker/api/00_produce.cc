@@ -1,7 +1,8 @@
 // Produce, versions 0 to 11.
 //   2 log append time   3 record batches v2, transactional id   5 log start offset   7 zstd   8 record errors (KIP-467)
 //   9 flexible   10 leader and endpoints of a partition that moved (KIP-951)   11 transactions without AddPartitions
-// Where this differs from Kafka: near weir.storage.quota.bytes KAFKA_STORAGE_ERROR is the answer; a transactional id is refused (transactions are not served yet).
+// Where this differs from Kafka: near weir.storage.quota.bytes KAFKA_STORAGE_ERROR is the answer; a transactional id is
+// refused (transactions are not served yet).
 
 #include <algorithm>
 #include <memory>
@@ -119,9 +120,10 @@ void log_refused(const Request& request, const Item& item) {
     case ErrorCode::UNSUPPORTED_FOR_MESSAGE_FORMAT: break;
     default: return;
   }
-  WEIR_LOG_LIMITED_BY(warn, seconds(10), name(item.error.code), "refused records for {}-{} of client {} from {}: {}: {}",
-                      item.topic, item.partition.value, request.client_id(), request.connection().peer().text(),
-                      name(item.error.code), item.error.message);
+  WEIR_LOG_LIMITED_BY(warn, seconds(10), name(item.error.code),
+                      "refused records for {}-{} of client {} from {}: {}: {}", item.topic, item.partition.value,
+                      request.client_id(), request.connection().peer().text(), name(item.error.code),
+                      item.error.message);
 }
 
 }  // namespace
