@@ -502,6 +502,7 @@ Task<Stored<Facts>> Driver::facts(Cluster cluster, bool partitions) {
     const auto status = place_.status(key(cluster, id));
     if (!status) continue;
     fact.known = true;
+    fact.starting = status->state == provision::BrokerState::starting;
     fact.running = status->state == provision::BrokerState::running;
     fact.failed = status->state == provision::BrokerState::backing_off;
     fact.stale = status->stale;

@@ -97,6 +97,8 @@ Decision restart(const Step& step, const Facts& facts) {
   if (broker.running && !broker.stale && !broker.registered) {
     return wait(fmt::format("broker {} is not registered yet", step.broker));
   }
+  // Started by this step, before a control plane died, or by its place: what it starts with are the new files.
+  if (broker.starting && !broker.stale) return wait(fmt::format("broker {} is starting", step.broker));
   // Its old life, or its old files, or it was stopped and not started: the restart was not carried out, or half.
   return act(on(Action::Kind::restart, {step.broker}), step.note);
 }

@@ -21,6 +21,7 @@ namespace weir::msk {
 
 struct BrokerFact {
   bool known = false;       // the place has it
+  bool starting = false;    // its process runs and does not serve yet
   bool running = false;     // it serves
   bool failed = false;      // it ended by itself and waits to be started again
   bool stale = false;       // it runs with older files

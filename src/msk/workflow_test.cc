@@ -82,8 +82,12 @@ TEST(Workflow, ARestartThatWasCutOffIsDoneAgainAndOnlyThen) {
   EXPECT_EQ(decide(operation, step, cluster, facts).kind, Decision::Kind::act);  // it was not carried out
   broker.running = broker.registered = false;
   EXPECT_EQ(decide(operation, step, cluster, facts).kind, Decision::Kind::act);  // stopped and not started
-  broker.running = true;
+  broker.starting = true;
+  EXPECT_EQ(decide(operation, step, cluster, facts).kind, Decision::Kind::act);  // and with the old files
   broker.stale = false;
+  EXPECT_EQ(decide(operation, step, cluster, facts).kind, Decision::Kind::wait);  // started, and does not serve yet
+  broker.starting = false;
+  broker.running = true;
   EXPECT_EQ(decide(operation, step, cluster, facts).kind, Decision::Kind::wait);  // started, not registered yet
   broker.registered = true;
   broker.life = 9;

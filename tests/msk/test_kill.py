@@ -58,9 +58,7 @@ def test_an_operation_goes_on_after_each_kill(planes):
     ended(control, roll)
     info = described(control, arn)
     assert info["State"] == "ACTIVE" and info["CurrentVersion"] != before and "ActiveOperationArn" not in info
-    # A kill between a restart and its note repeats it: brokers 1 and 3 were being restarted when it came, 2 was not.
-    starts = sorted(planes.starts().values())
-    assert starts[0] == 2 and starts[-1] <= 3 and sum(starts) <= 8, f"each broker was restarted once, or again by a kill: {starts}"
+    assert set(planes.starts().values()) == {2}, "each broker was restarted once"
 
     control.kafka.delete_cluster(ClusterArn=arn)
     control = again(planes, control)
