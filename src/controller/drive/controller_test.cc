@@ -150,6 +150,31 @@ TEST(Controller, ATopicMadeByAnOldToolGetsAnId) {
   });
 }
 
+// As `kafka-topics --zookeeper --alter` of 2.2.1 leaves it: all that it knows of the topic, which an id is not.
+TEST(Controller, ATopicThatAnOldToolChangedKeepsItsId) {
+  story([](runtime::Shard& shard) -> Task<void> {
+    auto tree = MemoryTree::make();
+    FakeBrokers brokers;
+    Node node(shard, tree, brokers, b0);
+    co_await node.start();
+    EXPECT_TRUE((co_await node.create("t", 1)).has_value());
+    co_await node.controller->idle();
+    const auto id = node.controller->image()->topic("t")->id;
+    EXPECT_FALSE(id.is_zero());
+    brokers.forget();
+    (void)co_await node.raw->set("/brokers/topics/t", R"({"version":1,"partitions":{"0":[0],"1":[0]}})", -1);
+    co_await node.controller->idle();
+    const auto content = layout::decode_topic("/t", (co_await node.raw->get("/brokers/topics/t"))->data);
+    EXPECT_EQ(content->id, id) << "it is the same topic, and its logs are refused under another id";
+    EXPECT_EQ(content->partitions.size(), 2U);
+    EXPECT_EQ(node.controller->image()->topic("t")->id, id);
+    EXPECT_EQ((co_await node.state("t", 1)).leader, b0);
+    EXPECT_FALSE(brokers.led.empty());
+    for (const auto& [to, order] : brokers.led) EXPECT_EQ(order.topic_ids.at("t"), id);
+    co_await node.stop();
+  });
+}
+
 TEST(Controller, GarbageInOneNodeStopsNothingElse) {
   story([](runtime::Shard& shard) -> Task<void> {
     auto tree = MemoryTree::make();
