@@ -32,6 +32,7 @@ import statistics
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -111,11 +112,40 @@ def create_topic(cluster, name, partitions, replicas=3, wait=120):
 
 # ---- Clusters -----------------------------------------------------------------------------------------------------
 
+class Removed:
+    """Folders of clusters that are done. ext4 passes over inodes that were freed in the last minute (in the last six, while
+    their blocks are not written), and looks at each one of them again for every file that it makes: after a cluster of
+    10,000 partitions was removed the next one's files took two to six times as long. So folders are removed at the end of
+    all, and a run that follows waits until a minute has gone."""
+
+    stamp, wait = OUT / "removed", 65
+
+    def __init__(self):
+        self.folders = [path for path in OUT.glob("cluster-*-*") if path.is_dir()]
+        if self.folders:
+            print("removes what a run left that was cut off", flush=True)
+            self.remove()
+        left = self.wait - (time.time() - self.stamp.stat().st_mtime) if self.stamp.exists() else 0
+        if 0 < left <= self.wait:
+            print(f"waits {left:.0f} s: the file system has just lost the files of the run before, which makes new ones slow", flush=True)
+            time.sleep(left)
+
+    def folder(self, name):
+        path = Path(tempfile.mkdtemp(prefix=f"cluster-{name}-", dir=OUT))
+        self.folders.append(path)
+        return path
+
+    def remove(self):
+        for path in self.folders:
+            shutil.rmtree(path, ignore_errors=True)
+        self.folders = []
+        os.sync()
+        self.stamp.touch()
+
+
 class Cluster:
     def __init__(self, folder):
         self.folder = folder
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
 
     def any(self):
         for address in self.addresses().values():
@@ -180,7 +210,6 @@ class Weir(Cluster):
 
     def stop(self):
         subprocess.run([WEIR, "down", "--data", self.folder / "data"], capture_output=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Kafka(Cluster):
@@ -209,7 +238,6 @@ class Kafka(Cluster):
 
     def stop(self):
         subprocess.run([PEERS / "kafka-cluster", "down", self.folder], capture_output=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 # ---- A steady load, and what its partitions saw -------------------------------------------------------------------
@@ -474,12 +502,12 @@ def throughput(cluster, options, rows):
 PARTS = {"throughput": throughput, "failover": failover, "controller": controller_failover}
 
 
-def turn(kind, options):
+def turn(kind, options, removed):
     rows = {}
     for name, part in PARTS.items():
         if options.only and options.only not in name:
             continue
-        cluster = kind(OUT / f"cluster-{kind.name}")
+        cluster = kind(removed.folder(kind.name))
         try:
             rows.setdefault("start of the cluster", {})["ms"] = cluster.start()
             if name == "throughput":
@@ -513,9 +541,14 @@ def main():
         subprocess.run([PEERS / "kafka-home", version], check=True, stdout=subprocess.DEVNULL)
     kinds = [kind for kind in (Weir, Kafka) if options.server in (None, kind.name)]
     turns = {kind.name: [] for kind in kinds}
-    for _ in range(options.rounds):
-        for kind in kinds:
-            turns[kind.name].append(turn(kind, options))
+    OUT.mkdir(parents=True, exist_ok=True)
+    removed = Removed()
+    try:
+        for _ in range(options.rounds):
+            for kind in kinds:
+                turns[kind.name].append(turn(kind, options, removed))
+    finally:
+        removed.remove()
     commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     path = OUT / f"cluster-{time.strftime('%Y%m%d-%H%M%S')}.json"
     path.write_text(json.dumps({"commit": commit, "kafka": KAFKA, "cores": os.cpu_count(), "kernel": platform.release(), "mib": options.mib,
