@@ -71,6 +71,12 @@ TEST(Limiter, one_cause_does_not_hide_another) {
   EXPECT_EQ(log.count("refused for its protocol"), 1U);
 }
 
+TEST(Log, a_line_holds_no_control_characters) {
+  const LogFile log;
+  WEIR_LOG(warn, "it says {}", "one\r\ntwo\x1b[31m\x7f");
+  EXPECT_NE(log.text().find("it says one\\x0d\\ntwo\\x1b[31m\\x7f\n"), std::string::npos) << log.text();
+}
+
 TEST(Limiter, causes_are_bounded) {
   const LogFile log;
   for (int i = 0; i < 10'000; ++i) {

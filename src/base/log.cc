@@ -114,9 +114,18 @@ void write(Level level, std::string_view file, fmt::string_view format, fmt::for
     append_json(line, text);
     line.push_back('"');
   } else {
-    // A line of log is one line: what a peer sends cannot forge another.
+    // A line of log is one line, and text: what a peer sends cannot forge another, nor speak to the terminal.
     line = fmt::format("[{}] ", room);
-    for (const char c : text) line += c == '\n' ? std::string("\\n") : std::string(1, c);
+    for (const char c : text) {
+      const auto byte = static_cast<unsigned char>(c);
+      if (c == '\n') {
+        line += "\\n";
+      } else if (byte < 0x20 || byte == 0x7f) {
+        line += fmt::format("\\x{:02x}", byte);
+      } else {
+        line += c;
+      }
+    }
   }
   logger().log(spd(level), spdlog::string_view_t(line.data(), line.size()));
 }

@@ -355,11 +355,8 @@ runtime::Task<bool> Server::Impl::shake_hands(std::shared_ptr<Connection> connec
   if (opened && !late) co_return !connection->closed();
   if (connection->closed() && !late) co_return false;  // the server stops
   const auto why = late ? std::string("its handshake takes too long") : opened.error().message;
-  // Of the reasons, those that name the peer are not told apart by it.
-  auto kind = why;
-  for (const auto& address : {connection->peer().text(), connection->local().text()}) {
-    if (const auto at = kind.find(address); at != std::string::npos) kind.erase(at, address.size());
-  }
+  // By its kind, not by the sentence: that may hold names which the peer made up.
+  const auto kind = fmt::format("{} {}", connection->listener(), late ? "late" : connection->transport().trouble());
   WEIR_LOG_LIMITED_BY(warn, log_interval, kind, "closed {} connection {} of listener {}: {}", options.protocol,
                       connection->id(), connection->listener(), why);
   connection->close(why);

@@ -11,6 +11,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
 #include "net/tls_context.h"
@@ -129,6 +130,40 @@ BIO* bio_over(void* data) {
 // so: a Kafka request begins with the upper byte of its length.
 constexpr std::byte handshake_record{0x16};
 
+// Of a name in a peer's certificate, what is shown.
+constexpr std::size_t shown_bytes_max = 200;
+
+// A peer that nobody believes chose this name: what is not printable ASCII is written as RFC 2253 allows, by number.
+std::string shown(std::string_view name) {
+  std::string out;
+  for (const char c : name.substr(0, shown_bytes_max)) {
+    const auto byte = static_cast<unsigned char>(c);
+    out += byte < 0x20 || byte > 0x7e ? fmt::format("\\{:02X}", byte) : std::string(1, c);
+  }
+  if (name.size() > shown_bytes_max) out += "...";
+  return out;
+}
+
+// A handshake failed: in one word, of what OpenSSL says of it.
+std::string_view kind_of(long verdict, unsigned long error) {
+  switch (verdict) {
+    case X509_V_OK: break;
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+    case X509_V_ERR_CERT_NOT_YET_VALID: return "certificate out of its time";
+    default: return "certificate not trusted";
+  }
+  const int reason = ERR_GET_REASON(error);
+  if (reason >= SSL_AD_REASON_OFFSET) return "refused by the peer";
+  switch (reason) {
+    case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE: return "no certificate";
+    case SSL_R_NO_SHARED_CIPHER: return "no shared cipher";
+    case SSL_R_UNSUPPORTED_PROTOCOL:
+    case SSL_R_VERSION_TOO_LOW:
+    case SSL_R_WRONG_VERSION_NUMBER: return "version";
+    default: return "broken";
+  }
+}
+
 std::string_view what_it_speaks(bytes::Bytes first) {
   const auto text = bytes::as_text(first);
   for (const std::string_view method : {"GET ", "POST", "HEAD", "PUT ", "CONN", "OPTI"}) {
@@ -152,9 +187,15 @@ class Tls final : public Transport {
       // Who says nothing costs nothing: all else is made when the first bytes are there.
       auto first = co_await feed();
       if (!first) co_return std::unexpected(first.error());
-      if (*first == 0) co_return io_fail(ECONNRESET, fmt::format("{} closed it before it said a word", peer().text()));
+      if (*first == 0) {
+        trouble_ = "closed";
+        co_return io_fail(ECONNRESET, fmt::format("{} closed it before it said a word", peer().text()));
+      }
       const bytes::Bytes said(input_.bytes.data(), *first);
-      if (said[0] != handshake_record) co_return io_fail(EPROTO, std::string(what_it_speaks(said)));
+      if (said[0] != handshake_record) {
+        trouble_ = what_it_speaks(said);
+        co_return io_fail(EPROTO, std::string(trouble_));
+      }
     }
     begin();
     auto done = co_await shake_hands();
@@ -247,6 +288,7 @@ class Tls final : public Transport {
   const runtime::Address& peer() const override { return below_->peer(); }
   const std::string& peer_principal() const override { return principal_; }
   const std::string& protection() const override { return protection_; }
+  std::string_view trouble() const override { return trouble_; }
 
  private:
   const OpenSslContext& context() const { return static_cast<const OpenSslContext&>(*context_); }
@@ -290,6 +332,7 @@ class Tls final : public Transport {
       auto more = co_await feed();
       if (!more) co_return std::unexpected(more.error());
       if (*more == 0) {
+        trouble_ = "closed";
         co_return io_fail(ECONNRESET,
                           fmt::format("TLS handshake with {}: the peer closed the connection{}", peer().text(),
                                       server_ ? "" : " (does it speak TLS here, and does it ask for a certificate?)"));
@@ -299,6 +342,7 @@ class Tls final : public Transport {
 
   std::string handshake_failure() {
     const auto verdict = SSL_get_verify_result(ssl_.get());
+    trouble_ = kind_of(verdict, ERR_peek_error());
     auto why = openssl_error("it broke off");
     if (verdict != X509_V_OK) why = fmt::format("{} ({})", why, X509_verify_cert_error_string(verdict));
     if (!refused_.empty()) why += fmt::format(": certificate {}", refused_);
@@ -371,6 +415,7 @@ class Tls final : public Transport {
   std::unique_ptr<SSL, SslFree> ssl_;  // goes before what its BIOs point to
   std::string principal_;
   std::string protection_;
+  std::string_view trouble_ = "broken";
   std::string refused_;  // the certificate that was not accepted
   std::size_t expected_ = 0;
   std::size_t fed_ = 0;  // encrypted bytes that came since something was given out: of a record that is not whole
@@ -388,8 +433,8 @@ int note_refused(int ok, X509_STORE_CTX* store) {
   auto* refused = ssl == nullptr ? nullptr : static_cast<std::string*>(SSL_get_app_data(ssl));
   const auto* certificate = X509_STORE_CTX_get0_cert(store);  // the peer's own, whichever of its chain failed
   if (refused == nullptr || certificate == nullptr) return ok;
-  *refused = fmt::format("'{}' of issuer '{}'", security::distinguished_name(certificate).substr(0, 300),
-                         security::distinguished_name(X509_get_issuer_name(certificate)).substr(0, 300));
+  *refused = fmt::format("'{}' of issuer '{}'", shown(security::distinguished_name(certificate)),
+                         shown(security::distinguished_name(X509_get_issuer_name(certificate))));
   return ok;
 }
 

@@ -6,10 +6,16 @@
 #include <openssl/pkcs12.h>
 #include <openssl/x509v3.h>
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <array>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 
+#include "base/log.h"
 #include "net/server.h"
 #include "runtime/shard.h"
 #include "runtime/sim.h"
@@ -54,7 +60,8 @@ struct Identity {
   }
 };
 
-void make(Identity& to, const char* name, const char* alternative, const Identity* issuer) {
+// `units`: so many more parts of the name.
+void make(Identity& to, const char* name, const char* alternative, const Identity* issuer, int units = 0) {
   to.key = EVP_EC_gen("P-256");
   to.certificate = X509_new();
   X509_set_version(to.certificate, 2);
@@ -65,6 +72,9 @@ void make(Identity& to, const char* name, const char* alternative, const Identit
   auto* subject = X509_get_subject_name(to.certificate);
   X509_NAME_add_entry_by_txt(subject, "O", MBSTRING_UTF8, reinterpret_cast<const unsigned char*>("weir"), -1, -1, 0);
   X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(name), -1, -1, 0);
+  for (int i = 0; i < units; ++i) {
+    X509_NAME_add_entry_by_txt(subject, "OU", MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(name), -1, -1, 0);
+  }
   const auto& by = issuer != nullptr ? *issuer : to;
   X509_set_issuer_name(to.certificate, X509_get_subject_name(by.certificate));
   const auto add = [&](int kind, const char* value) {
@@ -229,6 +239,19 @@ TEST_F(TlsTest, WhoNobodyVouchesForIsRefused) {
   meet("zk1.example", nullptr);
   EXPECT_NE(client_error_.find("certificate verify failed"), std::string::npos) << client_error_;
   EXPECT_NE(server_error_.find("alert"), std::string::npos) << server_error_;
+}
+
+// The names in it are the peer's own invention.
+TEST_F(TlsTest, OfARefusedCertificateABoundedPrintableNameIsShown) {
+  server_options_.client_auth = ClientAuth::required;
+  Identity hostile;
+  make(hostile, "mallory\r\n\x1b[31m\x7f\xc3\xbc\xe2\x80\xae", nullptr, nullptr, 500);
+  put("/hostile.pem", hostile.pem(true));
+  client_options_.keystore.location = "/hostile.pem";
+  meet("zk1.example", nullptr);
+  EXPECT_NE(server_error_.find(R"(OU=mallory\0D\0A\1B[31m\7F\C3\BC\E2\80\AE,)"), std::string::npos) << server_error_;
+  EXPECT_LT(server_error_.size(), 2'000U);
+  EXPECT_TRUE(std::ranges::all_of(server_error_, [](char c) { return c >= 0x20 && c < 0x7f; })) << server_error_;
 }
 
 TEST_F(TlsTest, AClientWithoutACertificateIsRefusedWhereOneIsRequired) {
@@ -414,6 +437,59 @@ TEST_F(TlsTest, WhoNeverEndsTheHandshakeIsClosed) {
     co_await server.stop();
   });
   shards.stop();
+}
+
+// However many names a stranger makes up, it is one kind of trouble in the log, and hides no other kind.
+TEST_F(TlsTest, RefusalsAreLoggedByTheirKindNotByThePeersNames) {
+  const auto path = testing::TempDir() + "weir-tls-test-" + std::to_string(::getpid()) + ".log";
+  logging::init({.level = logging::Level::info, .format = logging::Format::text, .file = path});
+  runtime::Shards shards(2);
+  server_options_.client_auth = ClientAuth::required;
+  auto server_context = TlsContext::for_server(server_options_, world_.files());
+  EchoService echo;
+  ServerOptions options;
+  options.transports = [&](const Endpoint&, std::unique_ptr<runtime::Socket> socket) {
+    return tls_server(plain_transport(std::move(socket)), *server_context);
+  };
+  Server server(shards.all(), runtime::system_sockets(), echo, options);
+  runtime::block_on(shards[0], [&]() -> Task<void> {
+    Endpoint endpoint{"SSL", SecurityProtocol::ssl, {"127.0.0.1", 0}};
+    std::vector<ListenerOptions> listeners{{endpoint}};
+    auto bound = co_await server.start(std::move(listeners));
+    EXPECT_TRUE(bound);
+    const auto at = bound->front().address;
+    for (int i = 0; i <= 60; ++i) {
+      auto mine = client_options_;
+      mine.keystore = {};
+      if (i < 60) {
+        Identity made_up;
+        make(made_up, ("mallory" + std::to_string(i)).c_str(), nullptr, nullptr);
+        mine.keystore.pem = made_up.pem(true);
+      }
+      auto context = TlsContext::for_client(mine, world_.files());
+      EXPECT_TRUE(context);
+      auto socket = co_await runtime::system_sockets().connect(shards[0], at, {});
+      auto client = tls_client(plain_transport(std::move(*socket)), *context, "127.0.0.1");
+      (void)co_await client->open();  // with TLS 1.3 a client hears of it only when it reads
+      std::vector<std::byte> nothing(16);
+      EXPECT_FALSE(co_await client->read_some(nothing));
+      client->close();
+    }
+    co_await server.stop();
+  });
+  shards.stop();
+  logging::init({});
+  std::ifstream in(path);
+  std::size_t named = 0;
+  bool other_kind = false;
+  for (std::string line; std::getline(in, line);) {
+    named += line.find("mallory") != std::string::npos ? 1 : 0;
+    other_kind = other_kind || line.find("did not return a certificate") != std::string::npos;
+  }
+  std::filesystem::remove(path);
+  EXPECT_GE(named, 1U);
+  EXPECT_LT(named, 20U);
+  EXPECT_TRUE(other_kind);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "runtime/sockets.h"
@@ -32,6 +33,9 @@ class Transport {
     static const std::string nothing;
     return nothing;
   }
+  // Why open() failed, in one of a few words of ours: what is logged of it is limited by it. The error has the
+  // sentence, which may hold what the peer said.
+  virtual std::string_view trouble() const { return "handshake"; }
 };
 
 std::unique_ptr<Transport> plain_transport(std::unique_ptr<runtime::Socket> socket);
