@@ -36,6 +36,7 @@ void fields(V& v, ClusterSpec& s) {
   v("configurationArn", s.configuration_arn);
   v("configurationRevision", s.configuration_revision);
   v("serverProperties", s.server_properties);
+  v("defaults", s.defaults);
   v("brokers", s.brokers);
   v("instanceType", s.instance_type);
   v("volumeGib", s.volume_gib);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "msk/facts.h"
 #include "msk/kafka.h"
+#include "msk/local.h"
 #include "msk/names.h"
 #include "msk/throttle.h"
 #include "provision/instance_type.h"
@@ -374,14 +375,14 @@ Task<Driver::Next> Driver::carry_out(Versioned<Operation> operation, Versioned<C
       break;
     }
     case Kind::add:
-      for (const auto id : action.brokers) cluster.value.members.emplace(id, shard_.clock().wall());
+      for (const auto id : action.brokers) add_member(cluster.value, id, shard_.clock().wall(), options_.local);
       result = outcome(co_await store_.set_cluster(cluster));
       break;
     case Kind::remove: {
       std::vector<std::int32_t> removed;
       result = co_await remove_all(cluster.value, action.brokers, removed);
       if (!removed.empty() && cluster.value.state != ClusterState::deleting) {
-        for (const auto id : removed) cluster.value.members.erase(id);
+        for (const auto id : removed) remove_member(cluster.value, id);
         auto written = co_await store_.set_cluster(cluster);
         if (!written) co_return Next::pause;
         ++cluster.version;
@@ -389,6 +390,7 @@ Task<Driver::Next> Driver::carry_out(Versioned<Operation> operation, Versioned<C
       break;
     }
     case Kind::forget: {
+      if (cluster.value.chroot().empty()) break;  // ZooKeeper's root is nobody's to remove
       auto gone = co_await zkclient::remove_tree(zk_, cluster.value.chroot());
       if (!gone) result = std::unexpected(Failure{Failure::Kind::busy, gone.error().text()});
       break;
@@ -539,13 +541,15 @@ Task<Outcome<>> Driver::put(Cluster cluster, ClusterSpec spec, std::int32_t brok
   wish.key = key(cluster, broker);
   wish.address = place_.address_of(cluster.block, broker);
   wish.zone = cluster.zone_of(broker);
-  if (const auto type = provision::find_instance_type(spec.instance_type)) {
+  const bool local = !cluster.supervised.empty();
+  const auto type = provision::find_instance_type(spec.instance_type);
+  if (type && !(local && spec.instance_type == local_instance_type)) {
     wish.limits = provision::limits_of(*type, spec.volume_gib);
   }
-  for (auto& [name, value] : broker_properties(spec, cluster.zones.size(), wish.address,
-                                               options_.zookeeper + cluster.chroot(), options_.broker_overrides)) {
-    wish.properties.emplace(name, value);
-  }
+  const auto properties = local ? local_properties(spec)
+                                : broker_properties(spec, cluster.zones.size(), wish.address,
+                                                    options_.zookeeper + cluster.chroot(), options_.broker_overrides);
+  for (const auto& [name, value] : properties) wish.properties.emplace(name, value);
   if (needs_certificate(spec)) {
     const auto before = place_.spec(wish.key);
     const std::string name(certificate_file);
@@ -562,8 +566,10 @@ Task<Outcome<>> Driver::put(Cluster cluster, ClusterSpec spec, std::int32_t brok
       wish.files[std::string(authority_file)] = issued->authority;
     }
   }
-  auto chroot = co_await zkclient::ensure(zk_, cluster.chroot());
-  if (!chroot) co_return std::unexpected(Failure{Failure::Kind::busy, chroot.error().text()});
+  if (!local) {
+    auto chroot = co_await zkclient::ensure(zk_, cluster.chroot());
+    if (!chroot) co_return std::unexpected(Failure{Failure::Kind::busy, chroot.error().text()});
+  }
   co_return co_await place_.put(std::move(wish));
 }
 
@@ -642,7 +648,7 @@ Task<void> Driver::look_after() {
 Task<std::string> Driver::full_volumes(Cluster cluster) {
   constexpr std::int64_t reserved_part = 20;  // decision 0010
   std::string text;
-  if (cluster.spec.volume_gib <= 0 || !cluster.supervised.empty()) co_return text;
+  if (cluster.spec.volume_gib <= 0) co_return text;
   for (const auto& [id, added] : cluster.members) {
     const auto volume = co_await place_.volume(key(cluster, id));
     if (!volume || volume->quota_bytes <= 0) continue;
@@ -654,8 +660,10 @@ Task<std::string> Driver::full_volumes(Cluster cluster) {
   co_return text;
 }
 
-// A broker of an active cluster that nobody starts: the place lost it, or somebody stopped it.
+// A broker of an active cluster that nobody starts: the place lost it, or somebody stopped it. In `local` that was a
+// user (weir down --broker), who starts it again.
 Task<void> Driver::restore(Cluster cluster, std::int32_t broker) {
+  if (!cluster.supervised.empty()) co_return;
   // As it is now: an operation may have begun, and taken the broker away.
   auto now = co_await store_.cluster(cluster.id);
   if (!now || now->value.state != ClusterState::active || !now->value.members.contains(broker)) co_return;

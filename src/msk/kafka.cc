@@ -176,7 +176,8 @@ std::expected<config::Properties, std::string> parse_server_properties(std::stri
 }
 
 config::Properties effective_properties(const ClusterSpec& spec, std::size_t zones) {
-  auto out = default_properties(spec.kafka_version, zones);
+  auto out = spec.defaults.empty() ? default_properties(spec.kafka_version, zones)
+                                   : config::parse_properties(spec.defaults).value_or(config::Properties{});
   if (const auto own = config::parse_properties(spec.server_properties)) {
     for (const auto& [key, value] : *own) out.insert_or_assign(todays_name(key), value);
   }

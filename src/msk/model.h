@@ -43,6 +43,7 @@ struct ClusterSpec {
   std::string configuration_arn;  // empty: none, MSK's defaults
   std::int64_t configuration_revision = 0;
   std::string server_properties;  // of that revision: a cluster does not depend on what happens to it later
+  std::string defaults;           // properties, instead of MSK's: of `weir up`'s own cluster; empty: MSK's
   std::int32_t brokers = 0;       // numberOfBrokerNodes
   std::string instance_type;
   std::int32_t volume_gib = 0;  // 0: no quota was asked for
@@ -83,8 +84,8 @@ struct Cluster {
   ClusterSpec spec;
   std::string policy;
   std::string policy_version;
-  // Of `weir up`'s own cluster: where each broker's plaintext listener is. It lives at ZooKeeper's root, and its files
-  // are not this control plane's. Empty: any other cluster.
+  // Of `weir up`'s own cluster: where each broker's plaintext listener is. It lives at ZooKeeper's root, and its
+  // processes are those of `weir up` (local.h). Empty: any other cluster.
   std::map<std::int32_t, std::string> supervised;
 
   std::string chroot() const { return supervised.empty() ? "/msk/" + name + "-" + id : ""; }

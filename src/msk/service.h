@@ -36,6 +36,13 @@ struct Certificate {
 using Certify = std::function<std::expected<Certificate, std::string>(
     std::string common_name, std::vector<std::string> names, std::vector<std::string> addresses)>;
 
+// `weir up`'s own cluster, as who keeps its brokers knows it (local.h). Null: there is none here.
+struct LocalPlace {
+  std::function<std::string(std::int32_t brokers)> defaults;  // a ClusterSpec's, with this many brokers
+  std::function<std::string(std::int32_t broker)> listener;   // host:port of its plaintext listener, also before it is
+  std::function<std::vector<std::string>()> fixed;            // keys that `weir up --override` sets, whatever is put
+};
+
 struct ServiceOptions {
   Realm realm;
   std::string root = "/weir/msk";
@@ -44,6 +51,7 @@ struct ServiceOptions {
   Certify certify;            // null: clusters without encryption on the wire only
   // Defaults of this place over MSK's, such as a shorter session timeout; a configuration of a user goes before them.
   std::map<std::string, std::string> broker_overrides;
+  LocalPlace local;
   // What a broker copies, and sends for others to copy, when partitions move: bytes a second. 0: as fast as can be.
   std::int64_t move_rate = 0;
   milliseconds poll{100};           // how often the driver looks at the world while it waits

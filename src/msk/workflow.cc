@@ -245,7 +245,7 @@ std::vector<Step> plan_update(const Operation& operation, const Cluster& cluster
   return steps;
 }
 
-std::vector<Step> plan_count(const Operation& operation) {
+std::vector<Step> plan_count(const Operation& operation, const Cluster& cluster) {
   std::vector<Step> steps;
   if (!operation.created_brokers.empty()) {
     for (const auto kind : {StepKind::add, StepKind::put, StepKind::start, StepKind::registered}) {
@@ -256,6 +256,12 @@ std::vector<Step> plan_count(const Operation& operation) {
     }
   } else {
     for (const auto kind : {StepKind::drain, StepKind::settled, StepKind::leave}) steps.push_back(step_of(kind));
+  }
+  // What depends on their number (`weir up`'s own cluster) the others learn by a restart.
+  if (operation.from.defaults != operation.to.defaults) {
+    for (const auto id : members_of(cluster)) {
+      if (!has(operation.deleted_brokers, id)) roll_one(steps, id, false);
+    }
   }
   steps.push_back(step_of(StepKind::record));
   return steps;
@@ -276,7 +282,7 @@ std::vector<Step> plan(const Operation& operation, const Cluster& cluster) {
     for (const auto id : operation.rebooted_brokers) roll_one(steps, id, false);
     steps.push_back(step_of(StepKind::record));
   } else if (operation.from.brokers != operation.to.brokers) {
-    steps = plan_count(operation);
+    steps = plan_count(operation, cluster);
   } else {
     steps = plan_update(operation, cluster);
   }

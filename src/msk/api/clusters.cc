@@ -9,6 +9,7 @@
 
 #include "msk/api/api.h"
 #include "msk/kafka.h"
+#include "msk/local.h"
 
 namespace weir::msk::api {
 namespace {
@@ -268,7 +269,8 @@ Task<Answer<Object>> get_bootstrap_brokers(Context& context, const aws::Request&
     const auto given = c.supervised.find(id);
     plain += plain.empty() ? "" : ",";
     plain += given != c.supervised.end() ? given->second : fmt::format("{}:{}", address, plaintext_port);
-    tls += fmt::format("{}{}:{}", tls.empty() ? "" : ",", address, tls_port);
+    tls += tls.empty() ? "" : ",";
+    tls += given != c.supervised.end() ? local_tls_listener(given->second) : fmt::format("{}:{}", address, tls_port);
   }
   Object out;
   if (c.spec.client_broker != ClientBroker::tls) out["bootstrapBrokerString"] = text(plain);

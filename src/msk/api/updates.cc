@@ -7,6 +7,7 @@
 
 #include "msk/api/api.h"
 #include "msk/kafka.h"
+#include "msk/local.h"
 
 namespace weir::msk::api {
 namespace {
@@ -42,6 +43,12 @@ Task<Answer<Object>> begin(Context& context, Versioned<Cluster> cluster, Update 
   operation.source_info = json::serialize(update.source);
   operation.target_info = json::serialize(update.target);
   return begin_operation(context, std::move(cluster), std::move(operation));
+}
+
+void check(Params& params, const Context& context, const Cluster& cluster, const ClusterSpec& to) {
+  check_spec(params, context, to, cluster.zones.size());
+  if (params.fault() || cluster.supervised.empty()) return;
+  if (const auto wrong = local_complaint(to, context.options.local); !wrong.empty()) params.wrong("clusterArn", wrong);
 }
 
 Object configuration_of(const ClusterSpec& spec) {
@@ -178,7 +185,7 @@ Task<Answer<Object>> change(Context& context, const aws::Request& request, std::
   update.type = type;
   update.to = cluster->value.spec;
   edit(context, params, cluster->value.spec, update);
-  check_spec(params, context, update.to, cluster->value.zones.size());
+  check(params, context, cluster->value, update.to);
   if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
   co_return co_await begin(context, std::move(*cluster), std::move(update));
 }
@@ -193,7 +200,7 @@ Task<Answer<Object>> update_cluster_configuration(Context& context, const aws::R
   update.type = "UPDATE_CLUSTER_CONFIGURATION";
   update.to = cluster->value.spec;
   auto read = co_await read_configuration(context, params, update.to, true);
-  check_spec(params, context, update.to, cluster->value.zones.size());
+  check(params, context, cluster->value, update.to);
   if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
   if (!read) co_return std::unexpected(read.error());
   if (!cluster->value.spec.configuration_arn.empty()) {
@@ -222,7 +229,7 @@ Task<Answer<Object>> update_cluster_kafka_version(Context& context, const aws::R
   // The level that was left may be gone back to, once.
   update.to.previous_version = *target == from.previous_version ? "" : from.kafka_version;
   auto read = co_await read_configuration(context, params, update.to, false);
-  check_spec(params, context, update.to, cluster->value.zones.size());
+  check(params, context, cluster->value, update.to);
   if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
   if (!read) co_return std::unexpected(read.error());
   update.source["kafkaVersion"] = text(from.kafka_version);
@@ -243,7 +250,12 @@ Task<Answer<Object>> update_broker_count(Context& context, const aws::Request& r
   if (!cluster) co_return std::unexpected(cluster.error());
   auto& c = cluster->value;
   const auto now = static_cast<std::int64_t>(c.members.size());
-  check_broker_count(params, parameter, *target, c.zones.size());
+  const bool local = !c.supervised.empty();
+  if (local && *target > local_brokers_max) {
+    params.wrong(parameter, fmt::format("Invalid value for parameter {}: {}. `weir up` has up to {} brokers.",
+                                        parameter, *target, local_brokers_max));
+  }
+  if (!local) check_broker_count(params, parameter, *target, c.zones.size());
   if (*target == now) {
     params.wrong(parameter, fmt::format("The cluster has {} brokers already.", now));
   } else if (*target < now) {
@@ -260,6 +272,7 @@ Task<Answer<Object>> update_broker_count(Context& context, const aws::Request& r
 
   auto to = c.spec;
   to.brokers = static_cast<std::int32_t>(*target);
+  if (local && context.options.local.defaults) to.defaults = context.options.local.defaults(to.brokers);
   auto operation =
       new_operation(context, c, *target > now ? "INCREASE_BROKER_COUNT" : "DECREASE_BROKER_COUNT", std::move(to));
   // New ones behind the last id, and those with the highest ids go: each zone keeps as many as the others.
