@@ -294,6 +294,8 @@ Result<> Log::roll_to(Offset base, TimestampMs now) {
       (void)cache_.files().remove(active().path(suffix));
     }
     segments_.pop_back();
+  } else {
+    closed_bytes_ += active().size();
   }
   segments_.push_back(std::move(next));
   recent_.clear();
@@ -409,18 +411,15 @@ Result<bool> Log::advance_log_start(Offset to) {
   return true;
 }
 
-std::uint64_t Log::size() const {
-  std::uint64_t sum = 0;
-  for (const auto& segment : segments_) sum += segment->size();
-  return sum;
-}
-
 // ---- retention
 
 Result<std::vector<std::string>> Log::drop_segment(std::size_t index) {
   auto paths = segments_[index]->mark_deleted(cache_);
   if (!paths) return storage_error(paths.error());
+  const bool was_active = index + 1 == segments_.size();
+  if (!was_active) closed_bytes_ -= segments_[index]->size();
   segments_.erase(segments_.begin() + static_cast<std::ptrdiff_t>(index));
+  if (was_active && !segments_.empty()) closed_bytes_ -= active().size();
   ++changes_;
   return std::move(*paths);
 }

@@ -221,7 +221,8 @@ class Log {
   // Writes partition.metadata; INCONSISTENT_TOPIC_ID when it has another. The zero id is none and changes nothing.
   Result<> set_topic_id(const Uuid& id);
 
-  std::uint64_t size() const;  // of all segments, bytes
+  // Of all segments, bytes. Costs the same whatever their number.
+  std::uint64_t size() const { return closed_bytes_ + active().size(); }
   std::size_t segment_count() const { return segments_.size(); }
   Offset active_base_offset() const { return segments_.back()->base_offset(); }
   const ProducerState& producers() const { return producers_; }
@@ -285,6 +286,7 @@ class Log {
   LogConfig config_;
   std::optional<Uuid> topic_id_;
   std::vector<std::unique_ptr<Segment>> segments_;  // by base offset; never empty once loaded
+  std::uint64_t closed_bytes_ = 0;                  // of all but the active one
   Offset log_start_{0};
   Offset log_end_{0};
   Offset high_watermark_{0};

@@ -286,6 +286,8 @@ Result<> Log::Loader::settle_offsets() {
     log.segments_.push_back(std::move(fresh));
     end = log.log_start_;
   }
+  for (const auto& segment : log.segments_) log.closed_bytes_ += segment->size();
+  log.closed_bytes_ -= log.active().size();
   log.log_end_ = end;
   log.log_start_ = std::max(log.log_start_, log.segments_.front()->base_offset());
   log.high_watermark_ = log.log_start_;

@@ -1,7 +1,9 @@
 #include "replica/fetch_steps.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "base/log.h"
@@ -47,6 +49,41 @@ Item item_of(const StatePtr& state) {
   item.version = state->version;
   item.following = state->following;
   return item;
+}
+
+protocol::ListOffsetsRequest offsets_request(BrokerId self, const std::vector<Item>& items, std::int64_t timestamp) {
+  protocol::ListOffsetsRequest request;
+  request.replica_id = self.value;
+  std::map<std::string_view, std::size_t> slots;
+  for (const auto& item : items) {
+    const auto& id = item.state->id;
+    auto [slot, fresh] = slots.try_emplace(id.topic, request.topics.size());
+    if (fresh) request.topics.emplace_back().name = id.topic;
+    auto& to = request.topics[slot->second].partitions.emplace_back();
+    to.partition_index = id.partition.value;
+    to.current_leader_epoch = item.following.epoch.value;
+    to.timestamp = timestamp;
+  }
+  return request;
+}
+
+void take_offsets(std::vector<Item>& items, const protocol::ListOffsetsResponse& answer, std::int64_t timestamp) {
+  std::map<std::pair<std::string_view, std::int32_t>, Item*> asked;
+  for (auto& item : items) {
+    if (item.error.code != ErrorCode::NONE) continue;
+    item.error.code = ErrorCode::UNKNOWN_SERVER_ERROR;
+    asked[{item.state->id.topic, item.state->id.partition.value}] = &item;
+  }
+  for (const auto& topic : answer.topics) {
+    for (const auto& got : topic.partitions) {
+      const auto found = asked.find({topic.name, got.partition_index});
+      if (found == asked.end()) continue;
+      auto& item = *found->second;
+      item.error.code = static_cast<ErrorCode>(got.error_code);
+      if (item.error.code == ErrorCode::NONE && got.offset < 0) item.error.code = ErrorCode::UNKNOWN_SERVER_ERROR;
+      (timestamp == log::latest_timestamp ? item.leader_end.end : item.leader_start) = Offset{got.offset};
+    }
+  }
 }
 
 void look(Item& item) {
@@ -154,6 +191,17 @@ void move_into_range(Item& item) {
     auto done = partition.truncate_fully_and_start_at(item.following.epoch, item.leader_start);
     if (!done) item.error = done.error();
     item.cut = true;
+  }
+  look(item);
+}
+
+// Told outside a fetch, while nothing is fetched.
+void learn_start(Item& item) {
+  auto done = item.following.partition->learn_log_start(item.following.epoch, item.leader_start);
+  if (done) {
+    item.cut = *done;
+  } else {
+    item.error = done.error();
   }
   look(item);
 }

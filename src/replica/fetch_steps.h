@@ -14,6 +14,7 @@
 #include "base/uuid.h"
 #include "bytes/shared.h"
 #include "log/epochs.h"
+#include "protocol/messages/list_offsets.h"
 #include "replica/fetcher.h"
 #include "replica/key.h"
 #include "runtime/shard.h"
@@ -87,12 +88,18 @@ using Step = std::function<void(Item&)>;
 // A piece of work for what is known now.
 Item item_of(const StatePtr& state);
 
+// ListOffsets for all of them, and what came of it: the leader's end (latest_timestamp) or start (earliest_timestamp).
+// Those that have an error already are passed over; one that was not answered has one after it.
+protocol::ListOffsetsRequest offsets_request(BrokerId self, const std::vector<Item>& items, std::int64_t timestamp);
+void take_offsets(std::vector<Item>& items, const protocol::ListOffsetsResponse& answer, std::int64_t timestamp);
+
 // Where the fetch begins, by how this leader tells where logs part.
 enum class Divergence : std::uint8_t { in_fetch, by_question, unknown };
 void enter(Item& item, Divergence divergence);
 void part_ways(Item& item);
 void take_records(Item& item);
 void move_into_range(Item& item);
+void learn_start(Item& item);
 void cut_to(Item& item, Offset offset);
 void look(Item& item);
 

@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "cluster/topic_name.h"
 #include "protocol/messages/fetch.h"
-#include "protocol/messages/list_offsets.h"
 #include "protocol/messages/offset_for_leader_epoch.h"
 #include "replica/fetch_steps.h"
 #include "replica/session.h"
@@ -29,6 +28,8 @@ constexpr milliseconds give_up_every{50};
 constexpr milliseconds first_backoff{20};
 // A log that parts from its leader's in more places than this asks on with the next round.
 constexpr int truncation_rounds_max = 100;
+// How often a leader is asked where its logs start, while nothing is fetched because the volume is full.
+constexpr milliseconds ask_starts_every{3'000};
 constexpr std::int16_t diverging_epochs_from = 12;  // of Fetch
 constexpr std::int16_t topic_ids_from = 13;
 
@@ -49,6 +50,8 @@ class Fetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
       if (!co_await self->connected()) continue;
       co_await self->enter_all();
       co_await self->truncate_all();
+      if (self->owner_.stopping_ || !self->connection_ || self->connection_->closed()) continue;
+      co_await self->ask_starts();
       if (self->owner_.stopping_ || !self->connection_ || self->connection_->closed()) continue;
       if (self->entering_.empty()) co_await self->fetch();
     }
@@ -166,6 +169,8 @@ class Fetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
   void partition_error(const StatePtr& state, ErrorCode error, std::vector<StatePtr>& out_of_range);
   Task<void> ask_range(std::vector<StatePtr> states);
   Task<bool> list_offsets(std::vector<Item>& items, std::int64_t timestamp);
+  bool held(const State& state) const;
+  Task<void> ask_starts();
 
   struct Outgoing {
     protocol::FetchRequest request;
@@ -189,6 +194,7 @@ class Fetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
   bool delayed_ = false;
   nanoseconds next_due_ = nanoseconds::max();
   bool throttled_some_ = false;
+  nanoseconds next_ask_{0};
   std::size_t members_ = 0;      // of the session
   std::int64_t without_id_ = 0;  // partitions whose topic has no id
 
@@ -388,10 +394,14 @@ Task<void> Fetchers::Fetcher::truncate(std::vector<Item> items) {
 
 // ---- the request
 
+// The volume is full: what is left is for the small topics that all depend on.
+bool Fetchers::Fetcher::held(const State& state) const {
+  return owner_.space_.level() == Space::Level::full && !cluster::internal_topic(state.id.topic);
+}
+
 bool Fetchers::Fetcher::wanted(State& state, nanoseconds at) {
   if (state.phase != Phase::fetching || state.not_before > at) return false;
-  // The volume is full: what is left is for the small topics that all depend on.
-  if (owner_.space_.level() == Space::Level::full && !cluster::internal_topic(state.following.partition->id().topic)) {
+  if (held(state)) {
     throttled_some_ = true;
     return false;
   }
@@ -644,9 +654,7 @@ Task<void> Fetchers::Fetcher::process(client::Answer<protocol::FetchResponse> an
       auto& state = *item.state;
       const bool moved =
           item.next != state.next || item.log_start != state.log_start || item.error.code != ErrorCode::NONE;
-      if (moved) {
-        took(item);
-      }
+      if (moved) took(item);
       if (state.gone || state.version != item.version) continue;
       state.lag = lag;
       if (item.error.code == ErrorCode::NONE) state.errors = 0;
@@ -662,38 +670,16 @@ Task<void> Fetchers::Fetcher::process(client::Answer<protocol::FetchResponse> an
 
 // The leader's end, or its start, for each item; false: the connection is gone. An item that got none has an error.
 Task<bool> Fetchers::Fetcher::list_offsets(std::vector<Item>& items, std::int64_t timestamp) {
-  protocol::ListOffsetsRequest request;
-  request.replica_id = owner_.self_.value;
-  std::map<std::string, std::size_t, std::less<>> slots;
-  for (const auto& item : items) {
-    auto [slot, fresh] = slots.try_emplace(item.state->id.topic, request.topics.size());
-    if (fresh) request.topics.emplace_back().name = slot->first;
-    auto& to = request.topics[slot->second].partitions.emplace_back();
-    to.partition_index = item.state->id.partition.value;
-    to.current_leader_epoch = item.following.epoch.value;
-    to.timestamp = timestamp;
-  }
   if (!connection_) co_return false;
   const auto connection = connection_;
+  auto request = offsets_request(owner_.self_, items, timestamp);
   auto answer =
       co_await connection->call<protocol::ListOffsetsResponse>(std::move(request), {1, 7}, options().socket_timeout);
   if (!answer) {
     disconnect();
     co_return false;
   }
-  for (auto& item : items) {
-    if (item.error.code != ErrorCode::NONE) continue;
-    item.error.code = ErrorCode::UNKNOWN_SERVER_ERROR;
-    for (const auto& topic : answer->message.topics) {
-      if (topic.name != item.state->id.topic) continue;
-      for (const auto& got : topic.partitions) {
-        if (got.partition_index != item.state->id.partition.value) continue;
-        item.error.code = static_cast<ErrorCode>(got.error_code);
-        if (item.error.code == ErrorCode::NONE && got.offset < 0) item.error.code = ErrorCode::UNKNOWN_SERVER_ERROR;
-        (timestamp == log::latest_timestamp ? item.leader_end.end : item.leader_start) = Offset{got.offset};
-      }
-    }
-  }
+  take_offsets(items, answer->message, timestamp);
   co_return true;
 }
 
@@ -730,6 +716,23 @@ Task<void> Fetchers::Fetcher::ask_range(std::vector<StatePtr> states) {
     // Within range, and refused all the same: not at once again.
     if (state.next == before) delay(state, options().backoff);
   }
+}
+
+// The volume is full and these are not fetched: what their leaders delete is said in no fetch. It is asked for, so that
+// it goes here, too, and there may be room again.
+Task<void> Fetchers::Fetcher::ask_starts() {
+  if (owner_.space_.level() != Space::Level::full || now() < next_ask_) co_return;
+  std::vector<Item> items;
+  for (const auto& [id, state] : states_) {
+    if (state->phase == Phase::fetching && held(*state) && !state->in_session) items.push_back(item_of(state));
+  }
+  if (items.empty()) co_return;
+  next_ask_ = now() + ask_starts_every;
+  if (!co_await list_offsets(items, log::earliest_timestamp)) co_return;
+  std::erase_if(items, [](const Item& item) { return item.error.code != ErrorCode::NONE; });
+  co_await on_owners(items, learn_start);
+  co_await settled(items, true);
+  for (auto& item : items) took(item);
 }
 
 // ---- Fetchers

@@ -11,6 +11,9 @@
 //   fetching: its answer is appended in one call to each shard, and the next request leaves at once; it waits at the
 //          leader, so a new record takes one round trip.
 //   delayed: an error; it is left out until replica.fetch.backoff.ms have passed.
+//   While the broker's volume is full (space.h) it is not fetched at all: every few seconds its leader is asked where
+//   its
+//          log starts, so that what was deleted there goes here.
 //   failed: its log, or its epoch, is none to go on with; the controller's next word takes it up again.
 //
 // A request that waits at the leader is given up (with its connection) when partitions are added: they do not wait for

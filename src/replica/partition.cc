@@ -567,6 +567,22 @@ Result<std::uint64_t> Partition::append_fetched(LeaderEpoch epoch, Offset at, by
   return appended;
 }
 
+Result<bool> Partition::learn_log_start(LeaderEpoch epoch, Offset leader_log_start) {
+  if (auto fine = check_following(epoch); !fine) return std::unexpected(fine.error());
+  if (leader_log_start > log_->log_end()) {
+    auto done = truncate_fully_and_start_at(epoch, leader_log_start);
+    if (!done) return std::unexpected(done.error());
+    return true;
+  }
+  // A leader gives away only what was committed.
+  if (log_->advance_high_watermark(leader_log_start)) signal_data();
+  if (auto moved = log_->advance_log_start(leader_log_start); !moved) {
+    tell_failure(moved.error());
+    return std::unexpected(moved.error());
+  }
+  return false;
+}
+
 Result<bool> Partition::truncate_to(LeaderEpoch epoch, Offset offset) {
   if (auto fine = check_following(epoch); !fine) return std::unexpected(fine.error());
   if (offset < log_->high_watermark()) {

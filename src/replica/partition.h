@@ -196,6 +196,9 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // the number of bytes appended. OFFSET_OUT_OF_RANGE when the log does not end at `at` (any more).
   Result<std::uint64_t> append_fetched(LeaderEpoch epoch, Offset at, bytes::Shared records,
                                        Offset leader_high_watermark, Offset leader_log_start);
+  // Its leader of `epoch` says that its log starts there, outside a fetch: what is before goes here, too. A log that
+  // ends before begins anew there; then the answer is true, as of truncate_to.
+  Result<bool> learn_log_start(LeaderEpoch epoch, Offset leader_log_start);
   // Whether what is in the log must be on the disk before a fetch acknowledges it.
   bool acknowledges_by_flush() const;
   // Both block for as long as the tail of the log takes: nobody may see a log that is being cut.

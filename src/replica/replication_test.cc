@@ -565,6 +565,64 @@ TEST(Replication, DeletedRecordsWaitForTheFollowers) {
   EXPECT_EQ(cluster[2].find(t0)->log().log_start(), Offset{6});
 }
 
+// A follower that fetches nothing because its volume is full would keep for ever what was deleted on its leader, and
+// stay full.
+TEST(Replication, AFullFollowerHearsWhatWasDeletedAndGoesOn) {
+  for (const int version : {4, 11, 17}) {
+    SCOPED_TRACE(version);
+    Cluster cluster(2);
+    cluster[1].fetch_max = version;
+    cluster[1].epochs_max = version < 9 ? 1 : 4;
+    Settings small;
+    small.log.segment_bytes = 1000;
+    cluster[2].options.retention_check = 10s;
+    cluster[2].options.initial_delay = 1s;
+    for (auto& node : cluster.nodes) node->settings["t"] = node->settings["u"] = small;
+    cluster.start();
+    const TopicPartition u0{"u", PartitionId{0}};
+    cluster.create(t0, {1, 2}, uuid(7));
+    cluster.create(u0, {1, 2}, uuid(8));
+    for (int i = 0; i < 40; ++i) {
+      ASSERT_EQ(produce(cluster, 1, t0, std::to_string(i)), ErrorCode::NONE);
+      ASSERT_EQ(produce(cluster, 1, u0, std::to_string(i)), ErrorCode::NONE);
+    }
+    auto& space = cluster[2].manager->space();
+    const auto measure = [&] { cluster[2].run([&]() -> Task<void> { co_await cluster[2].manager->measure_space(); }); };
+    space.set_quota(1);
+    measure();
+    const auto used = space.used();
+    space.set_quota(used);
+    ASSERT_EQ(space.level(), Space::Level::full);
+    // The follower is out of the ISR before more is acknowledged, and has little of it.
+    for (int i = 40; i < 60; ++i) {
+      ASSERT_EQ(produce(cluster, 1, t0, std::to_string(i), 60s), ErrorCode::NONE);
+      ASSERT_EQ(produce(cluster, 1, u0, std::to_string(i), 60s), ErrorCode::NONE);
+    }
+    const auto stopped_at = cluster.end(2, t0);
+    ASSERT_LT(stopped_at, Offset{60});
+    // Of one a part is deleted, of the other more than the follower has.
+    const auto drop = [&](const TopicPartition& tp, Offset before) {
+      auto partition = cluster[1].find(tp);
+      cluster[1].run([&]() -> Task<void> {
+        auto work = [&] { EXPECT_TRUE(partition->log().advance_log_start(before)); };
+        co_await runtime::call(cluster[1].manager->shard_of(tp.topic, tp.partition), std::move(work));
+      });
+    };
+    drop(t0, Offset{35});
+    drop(u0, Offset{58});
+    EXPECT_TRUE(cluster.until([&] { return cluster[2].find(t0)->log().log_start() == Offset{35}; }));
+    EXPECT_TRUE(cluster.until([&] { return cluster[2].find(u0)->log().log_start() == Offset{58}; }));
+    EXPECT_EQ(cluster.end(2, t0), stopped_at) << "nothing was fetched";
+    EXPECT_TRUE(cluster.until([&] {
+      measure();
+      return space.level() != Space::Level::full;
+    })) << "and its own segments go";
+    EXPECT_TRUE(cluster.until([&] { return cluster.end(2, t0) == Offset{60} && cluster.end(2, u0) == Offset{60}; }));
+    const auto asked = std::ranges::count(cluster[1].seen, std::int16_t{2}, [](const auto& s) { return s.first; });
+    EXPECT_LT(asked, 40) << "every few seconds";
+  }
+}
+
 TEST(Replication, AnEmptyLeaderAfterAnUncleanElectionIsFollowed) {
   for (const int version : {17, 11}) {
     SCOPED_TRACE(version);
