@@ -178,7 +178,7 @@ void read_network(const Read& r, BrokerConfig& c) {
   if (r.is_set("socket.send.buffer.bytes")) r.get("socket.send.buffer.bytes", c.socket_send_buffer_bytes);
   if (r.is_set("socket.receive.buffer.bytes")) r.get("socket.receive.buffer.bytes", c.socket_receive_buffer_bytes);
   r.get("socket.request.max.bytes", c.socket_request_max_bytes);
-  r.get("socket.listen.backlog.size", c.socket_listen_backlog_size);
+  if (r.is_set("socket.listen.backlog.size")) r.get("socket.listen.backlog.size", c.socket_listen_backlog_size);
   r.get("max.connections", c.max_connections);
   r.get("max.connections.per.ip", c.max_connections_per_ip);
   r.get("max.connection.creation.rate", c.max_connection_creation_rate);

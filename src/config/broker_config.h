@@ -106,7 +106,9 @@ struct BrokerConfig {
   std::int32_t socket_send_buffer_bytes = -1;
   std::int32_t socket_receive_buffer_bytes = -1;
   std::int32_t socket_request_max_bytes = 104857600;
-  std::int32_t socket_listen_backlog_size = 50;
+  // Not Kafka's 50: when a broker has gone its thousand clients come at once, and whoever finds the queue full is sent
+  // away for a second (the first retransmission of its SYN).
+  std::int32_t socket_listen_backlog_size = 4096;
   std::int32_t max_connections = 2147483647;
   std::int32_t max_connections_per_ip = 2147483647;
   std::map<std::string, std::int32_t> max_connections_per_ip_overrides;

@@ -55,6 +55,12 @@ TEST(BrokerConfig, WithoutAnythingHasKafkasDefaults) {
   EXPECT_FALSE(c.weir_metrics_listener.has_value());
 }
 
+TEST(BrokerConfig, WhatIsLeftOutOfSocketsIsNotKafkasFixedNumber) {
+  EXPECT_EQ(load({}).config.socket_receive_buffer_bytes, -1);
+  EXPECT_EQ(load({}).config.socket_listen_backlog_size, 4096);
+  EXPECT_EQ(load({{"socket.listen.backlog.size", "50"}}).config.socket_listen_backlog_size, 50);
+}
+
 TEST(BrokerConfig, ReadsTheFileOfARealCluster) {
   auto text = R"(
 broker.id=3

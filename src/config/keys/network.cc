@@ -68,7 +68,7 @@ constexpr Key rows[] = {
     {"socket.connection.setup.timeout.ms", int64, "10000", {}, medium, read_only, accepted,
      "How long a connection to another broker may take at first."},
     {"socket.listen.backlog.size", int32, "50", {.min = 1}, medium, read_only, active,
-     "Connections that may wait to be accepted."},
+     "Connections that may wait to be accepted; leaving it out allows 4096, or as many as the system does (net.core.somaxconn)."},
     {"socket.receive.buffer.bytes", int32, "102400", {}, high, read_only, active,
      "Receive buffer of sockets; -1, or leaving it out, leaves it to the system."},
     {"socket.request.max.bytes", int32, "104857600", {.min = 1}, high, read_only, active,
