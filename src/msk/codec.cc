@@ -106,6 +106,8 @@ void fields(V& v, Operation& o) {
   v("createdBrokers", o.created_brokers);
   v("deletedBrokers", o.deleted_brokers);
   v("rebootedBrokers", o.rebooted_brokers);
+  v("replicasBefore", o.replicas_before);
+  v("settingsBefore", o.settings_before);
 }
 template <class V>
 void fields(V& v, Revision& r) {

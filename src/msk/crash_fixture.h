@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <ostream>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -229,6 +230,23 @@ class Plane : public MskTest {
     said = on(operation, arn, std::move(body));
     EXPECT_EQ(said.status, 200) << said.message;
   }
+  // It gives up after a little, and moves go at a rate.
+  void gives_up_soon() {
+    tune = [](ServiceOptions& options) {
+      options.stall_max = options.move_stall_max = milliseconds(1'000);
+      options.move_rate = 1000;
+    };
+    next_control_plane();
+  }
+  // What a user has throttled, of a topic and of a broker, and set for all brokers.
+  void users_settings() {
+    const auto config = [this](const std::string& of, const zkwire::layout::Config& keys) {
+      write(root() + "/config/" + of, zkwire::layout::encode_config(keys));
+    };
+    config("topics/t", {{"leader.replication.throttled.replicas", "0:1,1:9"}, {"retention.ms", "60000"}});
+    config("brokers/2", {{"follower.replication.throttled.rate", "777"}});
+    config("brokers/<default>", {{"log.cleaner.threads", "2"}, {"message.max.bytes", "1500000"}});
+  }
   void configure(const std::string& properties) {
     auto made = call("CreateConfiguration", {{"name", "cfg"}, {"serverProperties", to_base64(properties)}});
     EXPECT_EQ(made.status, 200) << made.message;
@@ -308,6 +326,24 @@ class Plane : public MskTest {
   std::optional<FakeKafka> kafka;
   std::function<std::optional<provision::Failure>(const std::string&, const provision::BrokerSpec&)> bad;
 };
+
+// Moves to `brokers` do not end.
+inline std::function<void(Plane&)> stuck(std::set<std::int32_t> brokers, std::function<void(Plane&)> begin) {
+  return [=](Plane& plane) {
+    plane.kafka->never_in_sync = brokers;
+    begin(plane);
+  };
+}
+// An operation of the API, on the cluster.
+inline std::function<void(Plane&)> asks(std::string operation, json::object body) {
+  return [=](Plane& plane) { plane.change(operation, body); };
+}
+// A topic of which one broker has all.
+inline void crowded(Plane& plane) {
+  plane.make_the_cluster();
+  for (int i = 0; i < 6; ++i) plane.kafka->add("v", i, {1});
+  plane.pass();
+}
 
 inline json::array volumes(int size) { return {json::object{{"kafkaBrokerNodeId", "All"}, {"volumeSizeGB", size}}}; }
 

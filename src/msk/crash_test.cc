@@ -18,6 +18,8 @@ struct Case {
   std::function<void(Plane&)> prepare = [](Plane& plane) { plane.make_the_cluster(); };
   bool fails = false;  // it is taken back
   std::size_t versions = 2;
+  bool gives_up = false;  // soon, and a user has settings of his own
+  bool refused = false;   // what the place refuses is asked for again by who comes next
 };
 
 std::ostream& operator<<(std::ostream& out, const Case& each) { return out << each.name; }
@@ -25,7 +27,9 @@ std::ostream& operator<<(std::ostream& out, const Case& each) { return out << ea
 // `cuts`: the control plane dies after so many effects, and its successors after so many of theirs.
 Ending run(const Case& each, const std::vector<int>& cuts, int& effects) {
   Plane plane;
+  if (each.gives_up) plane.gives_up_soon();
   each.prepare(plane);
+  if (each.gives_up) plane.users_settings();
   plane.place.log.clear();
   if (plane.kafka) plane.kafka->reassignments = 0;
   plane.knife.versions = {plane.version(plane.arn)};
@@ -44,7 +48,9 @@ Ending run(const Case& each, const std::vector<int>& cuts, int& effects) {
   if (plane.knife.dead) plane.next_control_plane();
   plane.knife.put_away();
   for (int i = 0; i < 5; ++i) plane.pass();  // what is left to do behind it
-  return plane.ending();
+  auto ending = plane.ending();
+  if (each.refused) ending.done.clear();
+  return ending;
 }
 
 class Crash : public testing::TestWithParam<Case> {};
@@ -122,11 +128,7 @@ std::vector<Case> cases() {
   out.push_back(
       {"Rebalancing",
        [](Plane& plane) { plane.change("UpdateRebalancing", {{"rebalancing", json::object{{"status", "ACTIVE"}}}}); },
-       [](Plane& plane) {
-         plane.make_the_cluster();
-         for (int i = 0; i < 6; ++i) plane.kafka->add("v", i, {1});
-         plane.pass();
-       }});
+       crowded});
   out.push_back({"RebalancingPaused", [](Plane& plane) {
                    plane.change("UpdateRebalancing", {{"rebalancing", json::object{{"status", "PAUSED"}}}});
                  }});
@@ -152,6 +154,38 @@ std::vector<Case> cases() {
                    grow(plane);
                  },
                  [](Plane& plane) { plane.make_the_cluster(); }, true, 1});
+  const auto made = [](Plane& plane) { plane.make_the_cluster(); };
+  out.push_back({"VersionUpThatFails",
+                 [upgrade](Plane& plane) {
+                   plane.bad = does_not_start(3, "inter.broker.protocol.version", "3.9");
+                   upgrade(plane);
+                 },
+                 made, true, 1, true});
+  out.push_back({"MoreBrokersHalfStuck", stuck({6}, grow), crowded, true, 1, true});
+  out.push_back({"FewerBrokersHalfStuck", stuck({1}, asks("UpdateBrokerCount", {{"targetNumberOfBrokerNodes", 3}})),
+                 grown, true, 1, true});
+  out.push_back({"RebalancingHalfStuck",
+                 stuck({2}, asks("UpdateRebalancing", {{"rebalancing", json::object{{"status", "ACTIVE"}}}})), crowded,
+                 true, 1, true});
+  // What is not taken back either is said, whoever dies.
+  out.push_back({"DrainThatCannotBeTakenBack",
+                 stuck({1, 5}, asks("UpdateBrokerCount", {{"targetNumberOfBrokerNodes", 3}})),
+                 [](Plane& plane) {
+                   grown(plane);
+                   for (int i = 0; i < 6; ++i) plane.kafka->add("v", i, {1 + i, 1 + (i + 1) % 6});
+                   plane.pass();
+                 },
+                 true, 1, true});
+  out.push_back({"BrokersThatCannotBeRemoved",
+                 [](Plane& plane) {
+                   plane.bad = [](const std::string& what,
+                                  const provision::BrokerSpec& spec) -> std::optional<provision::Failure> {
+                     if (what != "remove" || spec.key.broker != 5) return std::nullopt;
+                     return provision::Failure{provision::Failure::Kind::system, "The disk is full."};
+                   };
+                   plane.change("UpdateBrokerCount", {{"targetNumberOfBrokerNodes", 3}});
+                 },
+                 grown, true, 1, true, true});
   return out;
 }
 

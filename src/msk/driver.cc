@@ -7,11 +7,13 @@
 #include <utility>
 
 #include "base/log.h"
+#include "msk/empty_start.h"
 #include "msk/facts.h"
 #include "msk/kafka.h"
 #include "msk/local.h"
 #include "msk/names.h"
 #include "msk/throttle.h"
+#include "msk/way_back.h"
 #include "provision/instance_type.h"
 #include "zkclient/pipeline.h"
 #include "zkwire/layout.h"
@@ -82,13 +84,23 @@ bool starts(StepKind kind) {
 
 // Steps that wait for data to be copied.
 bool copies(StepKind kind) {
-  return kind == StepKind::back || kind == StepKind::spread || kind == StepKind::drain || kind == StepKind::settled;
+  return kind == StepKind::back || kind == StepKind::spread || kind == StepKind::drain || kind == StepKind::settled ||
+         kind == StepKind::cancel;
 }
 
 std::vector<std::int32_t> member_ids(const Cluster& cluster) {
   std::vector<std::int32_t> out;
   for (const auto& [id, added] : cluster.members) out.push_back(id);
   return out;
+}
+
+// Where the partitions of a reassignment are now, those that it has not moved before. True: there are such.
+bool remember_replicas(Operation& operation, const Action& action) {
+  bool news = false;
+  for (const auto& [at, replicas] : action.before) {
+    news = operation.replicas_before[at.first].emplace(at.second, replicas).second || news;
+  }
+  return news;
 }
 
 const ClusterSpec& wanted(const Operation& operation) { return operation.going_back ? operation.from : operation.to; }
@@ -307,7 +319,8 @@ Task<Driver::Next> Driver::step(Versioned<Operation> operation, Versioned<Cluste
   }
   health_.waiting.erase(cluster.value.id);
   auto& kept = operation.value.steps[index];
-  if (!kept.begun || (!decision.note.empty() && decision.note != kept.note)) {
+  const bool news = !operation.value.going_back && remember_replicas(operation.value, decision.action);
+  if (!kept.begun || news || (!decision.note.empty() && decision.note != kept.note)) {
     kept.begun = true;
     if (!decision.note.empty()) kept.note = decision.note;
     auto written = co_await store_.set_operation(operation);
@@ -359,21 +372,15 @@ Task<Driver::Next> Driver::carry_out(Versioned<Operation> operation, Versioned<C
     }
     case Kind::elect: result = outcome(co_await elect(view, action.partitions)); break;
     case Kind::reassign:
-      if (options_.move_rate > 0) {
-        result = outcome(co_await throttle(view, action.assignment, member_ids(cluster.value), options_.move_rate));
-      }
+      result = outcome(co_await throttle(operation, cluster.value, action.assignment));
       if (result) result = outcome(co_await reassign(view, action.assignment));
       break;
-    case Kind::unthrottle: result = outcome(co_await unthrottle(view, member_ids(cluster.value))); break;
-    case Kind::cancel: result = outcome(co_await cancel_reassignments(view, action.assignment)); break;
-    case Kind::set_live: {
-      const auto zones = cluster.value.zones.size();
-      const auto& other = operation.value.going_back ? operation.value.to : operation.value.from;
-      auto change = change_between(effective_properties(other, zones), effective_properties(spec, zones));
-      result = outcome(co_await set_config(view, std::string(zkwire::layout::brokers_type),
-                                           std::string(zkwire::layout::default_entity), std::move(change.live)));
+    case Kind::unthrottle: result = outcome(co_await unthrottle(view, operation.value.settings_before)); break;
+    case Kind::cancel:
+      result = outcome(co_await throttle(operation, cluster.value, action.assignment));
+      if (result) result = outcome(co_await cancel_reassignments(view, action.assignment));
       break;
-    }
+    case Kind::set_live: result = outcome(co_await set_live(operation, cluster.value)); break;
     case Kind::add:
       for (const auto id : action.brokers) add_member(cluster.value, id, shard_.clock().wall(), options_.local);
       result = outcome(co_await store_.set_cluster(cluster));
@@ -420,20 +427,21 @@ Task<Driver::Next> Driver::carry_out(Versioned<Operation> operation, Versioned<C
   co_return co_await failed(std::move(operation), std::move(cluster), broker_failed, failure.text);
 }
 
-// A creation ends as FAILED. An update is taken back, and says so at its end.
+// A creation ends as FAILED. An update is taken back, as far as can be, and says at its end what is not as it was.
 Task<Driver::Next> Driver::failed(Versioned<Operation> operation, Versioned<Cluster> cluster, std::string code,
                                   std::string text) {
   auto& o = operation.value;
   auto& c = cluster.value;
   WEIR_LOG(warn, "operation {} of cluster {}: {}", o.type, c.name, text);
+  stalls_.erase(c.id);  // what comes next may say the same, and has not waited yet
   if (o.type == "DELETE_CLUSTER") {  // there is nothing to go back to: it is tried until it is done
     health_.waiting[c.id] = text;
     co_return Next::pause;
   }
   if (o.going_back) {
-    o.error_text += fmt::format(
-        " Taking it back failed as well: {} The brokers that were not reached run with the new settings.", text);
-    o.steps.clear();
+    o.error_text += fmt::format(" Taking it back failed as well: {}", text);
+    const auto open = std::ranges::find(o.steps, false, &Step::done);
+    o.steps = go_on_without(o.steps, static_cast<std::size_t>(open - o.steps.begin()));
   } else {
     o.error_code = std::move(code);
     o.error_text = std::move(text);
@@ -468,11 +476,16 @@ Task<Driver::Next> Driver::finish(Versioned<Operation> operation, Versioned<Clus
     c.state_code = o.error_code;
     c.state_message = o.error_text;
   } else {
-    c.spec.brokers = static_cast<std::int32_t>(c.members.size());
-    if (c.spec.brokers != o.from.brokers) {
-      o.error_text += fmt::format(" The cluster has {} brokers now.", c.spec.brokers);
+    const auto left = co_await what_is_left(o, c);
+    if (!left) {
+      health_.waiting[c.id] = left.error().text;
+      co_return Next::pause;
     }
+    o.error_text += *left;
+    c.spec.brokers = static_cast<std::int32_t>(c.members.size());
   }
+  o.replicas_before.clear();
+  o.settings_before.clear();
   const auto line =
       fmt::format("operation {} of cluster {}: {}{}{}", o.type, c.name, o.state_name(), good ? "" : ": ", o.error_text);
   auto written = co_await store_.finish(std::move(operation), std::move(cluster));
@@ -513,6 +526,81 @@ Task<Stored<Facts>> Driver::facts(Cluster cluster, bool partitions) {
   co_return out;
 }
 
+Task<Stored<std::string>> Driver::what_is_left(Operation operation, Cluster cluster) {
+  // Moves that could not be taken back may go on: at no rate any more.
+  auto free = co_await unthrottle(KafkaView{&shard_, &zk_, cluster.chroot()}, operation.settings_before);
+  if (!free) co_return std::unexpected(free.error());
+  auto now = co_await facts(cluster, !operation.replicas_before.empty());
+  if (!now) co_return std::unexpected(now.error());
+  for (auto& [id, fact] : now->brokers) {
+    const auto files = place_.spec(key(cluster, id));
+    const auto as = [&](const ClusterSpec& spec) {
+      const auto it = wish(cluster, spec, id);
+      return files->properties == it.properties && files->limits == it.limits;
+    };
+    fact.changed = files && !as(operation.from) && as(operation.to);
+  }
+  co_return msk::what_is_left(operation, cluster, *now);
+}
+
+// --- what is changed in the cluster's znodes
+
+Task<Stored<>> Driver::remember(Versioned<Operation>& operation, Settings settings) {
+  if (settings.empty()) co_return Stored<>{};
+  operation.value.settings_before.merge(std::move(settings));
+  auto written = co_await store_.set_operation(operation);
+  if (written) ++operation.version;
+  co_return written;
+}
+
+Task<Stored<>> Driver::throttle(Versioned<Operation>& operation, Cluster cluster,
+                                std::map<Partition, std::vector<std::int32_t>> assignment) {
+  if (options_.move_rate <= 0) co_return Stored<>{};
+  const KafkaView view{&shard_, &zk_, cluster.chroot()};
+  const auto throttle = co_await throttle_for(view, std::move(assignment), member_ids(cluster), options_.move_rate);
+  if (!throttle) co_return std::unexpected(throttle.error());
+  auto before = co_await settings_to_remember(view, *throttle, operation.value.settings_before);
+  if (!before) co_return std::unexpected(before.error());
+  auto kept = co_await remember(operation, std::move(*before));
+  if (!kept) co_return kept;
+  co_return co_await set_throttle(view, *throttle, operation.value.settings_before);
+}
+
+// On the way back each key is what it was in ZooKeeper, not only as good as that: brokers' files have defaults, too.
+Task<Stored<>> Driver::set_live(Versioned<Operation>& operation, Cluster cluster) {
+  const std::string type(zkwire::layout::brokers_type);
+  const std::string name(zkwire::layout::default_entity);
+  const std::string entity = type + "/" + name;
+  const KafkaView view{&shard_, &zk_, cluster.chroot()};
+  const auto zones = cluster.zones.size();
+  const auto from = effective_properties(operation.value.from, zones);
+  const auto to = effective_properties(operation.value.to, zones);
+  auto& known = operation.value.settings_before;
+  if (!operation.value.going_back) {
+    auto change = change_between(from, to);
+    if (!known.contains(entity)) {
+      const auto now = co_await config_of(view, type, name);
+      if (!now) co_return std::unexpected(now.error());
+      Settings before;
+      auto& keys = before[entity];
+      for (const auto& [key, value] : change.live) {
+        if (const auto found = now->find(key); found != now->end()) keys.insert(*found);
+      }
+      auto kept = co_await remember(operation, std::move(before));
+      if (!kept) co_return kept;
+    }
+    co_return co_await set_config(view, type, name, std::move(change.live));
+  }
+  auto change = change_between(to, from);
+  if (const auto before = known.find(entity); before != known.end()) {
+    for (auto& [key, value] : change.live) {
+      const auto found = before->second.find(key);
+      value = found == before->second.end() ? std::nullopt : std::optional(found->second);
+    }
+  }
+  co_return co_await set_config(view, type, name, std::move(change.live));
+}
+
 // --- what is done at the place
 
 Task<Outcome<std::string>> Driver::take_block(Cluster cluster, std::vector<std::uint16_t> ports) {
@@ -536,20 +624,26 @@ Task<Outcome<std::string>> Driver::take_block(Cluster cluster, std::vector<std::
   }
 }
 
-Task<Outcome<>> Driver::put(Cluster cluster, ClusterSpec spec, std::int32_t broker) {
-  provision::BrokerSpec wish;
-  wish.key = key(cluster, broker);
-  wish.address = place_.address_of(cluster.block, broker);
-  wish.zone = cluster.zone_of(broker);
+// All but its certificate.
+provision::BrokerSpec Driver::wish(const Cluster& cluster, const ClusterSpec& spec, std::int32_t broker) const {
+  provision::BrokerSpec out;
+  out.key = key(cluster, broker);
+  out.address = place_.address_of(cluster.block, broker);
+  out.zone = cluster.zone_of(broker);
   const bool local = !cluster.supervised.empty();
   const auto type = provision::find_instance_type(spec.instance_type);
   if (type && !(local && spec.instance_type == local_instance_type)) {
-    wish.limits = provision::limits_of(*type, spec.volume_gib);
+    out.limits = provision::limits_of(*type, spec.volume_gib);
   }
   const auto properties = local ? local_properties(spec)
-                                : broker_properties(spec, cluster.zones.size(), wish.address,
+                                : broker_properties(spec, cluster.zones.size(), out.address,
                                                     options_.zookeeper + cluster.chroot(), options_.broker_overrides);
-  for (const auto& [name, value] : properties) wish.properties.emplace(name, value);
+  for (const auto& [name, value] : properties) out.properties.emplace(name, value);
+  return out;
+}
+
+Task<Outcome<>> Driver::put(Cluster cluster, ClusterSpec spec, std::int32_t broker) {
+  auto wish = this->wish(cluster, spec, broker);
   if (needs_certificate(spec)) {
     const auto before = place_.spec(wish.key);
     const std::string name(certificate_file);
@@ -566,7 +660,7 @@ Task<Outcome<>> Driver::put(Cluster cluster, ClusterSpec spec, std::int32_t brok
       wish.files[std::string(authority_file)] = issued->authority;
     }
   }
-  if (!local) {
+  if (cluster.supervised.empty()) {
     auto chroot = co_await zkclient::ensure(zk_, cluster.chroot());
     if (!chroot) co_return std::unexpected(Failure{Failure::Kind::busy, chroot.error().text()});
   }
@@ -633,6 +727,7 @@ Task<void> Driver::look_after() {
     }
   }
   if (acts()) health_.ailing = std::move(ailments);
+  (void)co_await end_elections(KafkaView{&shard_, &zk_, ""}, options_.root, *clusters);
   // To add up what lies on a volume is some work.
   const auto now = shard_.clock().mono();
   if (volumes_looked_at_ && now - *volumes_looked_at_ < volumes_interval) co_return;

@@ -76,6 +76,14 @@ class Driver {
   Task<Next> failed(Versioned<Operation> operation, Versioned<Cluster> cluster, std::string code, std::string text);
   Task<Next> finish(Versioned<Operation> operation, Versioned<Cluster> cluster);
   Task<Stored<Facts>> facts(Cluster cluster, bool partitions);
+  // At the end of a way back: what is left of the operation's throttles goes, and what differs is said.
+  Task<Stored<std::string>> what_is_left(Operation operation, Cluster cluster);
+  // Into the operation's journal, before it is changed: how these are now.
+  Task<Stored<>> remember(Versioned<Operation>& operation, Settings settings);
+  Task<Stored<>> throttle(Versioned<Operation>& operation, Cluster cluster,
+                          std::map<Partition, std::vector<std::int32_t>> assignment);
+  Task<Stored<>> set_live(Versioned<Operation>& operation, Cluster cluster);
+  provision::BrokerSpec wish(const Cluster& cluster, const ClusterSpec& spec, std::int32_t broker) const;
   Task<provision::Outcome<>> put(Cluster cluster, ClusterSpec spec, std::int32_t broker);
   Task<provision::Outcome<>> start_all(Cluster cluster, std::vector<std::int32_t> brokers);
   // `removed`: those that are, also when others are not.

@@ -8,10 +8,10 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
-#include <optional>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "msk/facts.h"
 
@@ -26,16 +26,24 @@ struct EmptyStartCheck {
 EmptyStartCheck check_empty_start(std::int32_t id, bool unusable, const std::set<std::int32_t>& registered,
                                   const std::vector<PartitionFact>& partitions);
 
-// Asks ZooKeeper, again and again, and has others elected. On the shard of the view; remembers between two calls what
-// it changed.
+// Asks ZooKeeper, again and again, and has others elected. On the shard of the view. What it changes for an election it
+// writes down before, in ROOT/elections/CLUSTER/TOPIC: what the topic's own setting was.
 class EmptyStarts {
  public:
+  // `root` is the control plane's own state (store.h).
+  explicit EmptyStarts(std::string root = "/weir/msk") : root_(std::move(root)) {}
+
   // A sentence's end: not now, and why. Empty: the broker may begin.
   Task<std::string> ask(KafkaView view, std::int32_t id, bool unusable);
 
  private:
-  using Key = std::pair<std::string, std::string>;       // chroot, topic
-  std::map<Key, std::optional<std::string>> elections_;  // what the topic's own setting was before
+  Task<Stored<>> begin_election(KafkaView view, std::int32_t id, std::string name, bool written_down);
+
+  const std::string root_;
 };
+
+// Elections that are over, whoever asked for them: a control plane that died, for a broker that then came back with its
+// data, say. The topics are what they were. `view` has no chroot: `clusters` have.
+Task<Stored<>> end_elections(KafkaView view, std::string root, std::vector<Cluster> clusters);
 
 }  // namespace weir::msk

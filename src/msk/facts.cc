@@ -37,6 +37,14 @@ std::vector<std::int32_t> numbers(const std::vector<BrokerId>& ids) {
   return out;
 }
 
+std::vector<std::int32_t> without(const std::vector<BrokerId>& ids, const std::vector<BrokerId>& those) {
+  std::vector<std::int32_t> out;
+  for (const auto id : ids) {
+    if (std::ranges::find(those, id) == those.end()) out.push_back(id.value);
+  }
+  return out;
+}
+
 // Children of a path; none when there is no such path.
 Task<Stored<std::vector<std::string>>> children(zkclient::Zk* zk, std::string path) {
   auto found = co_await zk->children(std::move(path));
@@ -104,11 +112,8 @@ Task<Stored<TopicDescription>> topic(KafkaView view, std::string name) {
     p.replicas = numbers(replicas.replicas);
     p.isr_min = isr_min;
     p.moving = replicas.being_reassigned();
-    if (p.moving) {
-      for (const auto id : replicas.replicas) {
-        if (std::ranges::find(replicas.adding, id) == replicas.adding.end()) p.origin.push_back(id.value);
-      }
-    }
+    if (p.moving) p.origin = without(replicas.replicas, replicas.adding);
+    p.target = without(replicas.replicas, replicas.removing);
     const auto state_path = view.chroot + layout::path_of_partition_state(name, number);
     auto state = co_await view.zk->get(state_path);
     if (!state && state.error().code != ZkCode::no_node) co_return failed(state.error());
@@ -238,6 +243,30 @@ Task<Stored<>> set_config(KafkaView view, std::string type, std::string name,
     if (written.error().kind != Kind::conflict && written.error().kind != Kind::exists) co_return written;
   }
   co_return std::unexpected(StoreError{StoreError::Kind::conflict, path + " is being changed by others"});
+}
+
+Task<Stored<std::map<std::string, std::string>>> config_of(KafkaView view, std::string type, std::string name) {
+  const auto path = view.chroot + layout::path_of_config(type, name);
+  auto now = co_await view.zk->get(path);
+  if (!now && now.error().code == ZkCode::no_node) co_return layout::Config{};
+  if (!now) co_return failed(now.error());
+  auto decoded = layout::decode_config(path, now->data);
+  if (!decoded) co_return corrupt(decoded.error());
+  co_return std::move(*decoded);
+}
+
+Task<Stored<>> put_back_config(KafkaView view, std::string type, std::string name,
+                               std::map<std::string, std::optional<std::string>> keys) {
+  const auto now = co_await config_of(view, type, name);
+  if (!now && now.error().kind == StoreError::Kind::corrupt) co_return Stored<>{};
+  if (!now) co_return std::unexpected(now.error());
+  // Where there is no entity any more there is nothing to take away either.
+  std::erase_if(keys, [&now](const auto& entry) {
+    const auto found = now->find(entry.first);
+    return found == now->end() ? now->empty() || !entry.second : entry.second == found->second;
+  });
+  if (keys.empty()) co_return Stored<>{};
+  co_return co_await set_config(view, std::move(type), std::move(name), std::move(keys));
 }
 
 Task<Stored<>> create_topic(KafkaView view, std::string name, std::vector<std::vector<std::int32_t>> replicas,

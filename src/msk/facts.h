@@ -45,6 +45,11 @@ Task<Stored<>> cancel_reassignments(KafkaView view, std::map<Partition, std::vec
 // Changes /config/TYPE/NAME and tells the brokers. A value of nothing removes the key.
 Task<Stored<>> set_config(KafkaView view, std::string type, std::string name,
                           std::map<std::string, std::optional<std::string>> changes);
+// The keys of /config/TYPE/NAME; none when it is not there. corrupt: it cannot be read.
+Task<Stored<std::map<std::string, std::string>>> config_of(KafkaView view, std::string type, std::string name);
+// As set_config, where the entity is still there and the keys are not so already; what cannot be read stays.
+Task<Stored<>> put_back_config(KafkaView view, std::string type, std::string name,
+                               std::map<std::string, std::optional<std::string>> keys);
 // exists: there is such a topic.
 Task<Stored<>> create_topic(KafkaView view, std::string name, std::vector<std::vector<std::int32_t>> replicas,
                             std::map<std::string, std::string> configs);

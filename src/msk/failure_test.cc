@@ -1,7 +1,9 @@
 // An update that fails: for each operation something goes wrong on the way, and the cluster is what it was.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -19,6 +21,7 @@ struct Failing {
   std::function<void(Plane&)> begin;
   std::string said;  // in errorInfo
   std::function<void(Plane&)> prepare = [](Plane& plane) { plane.make_the_cluster(); };
+  bool settings = true;  // a user has some
 };
 
 std::ostream& operator<<(std::ostream& out, const Failing& each) { return out << each.name; }
@@ -28,9 +31,9 @@ class Failures : public testing::TestWithParam<Failing> {};
 TEST_P(Failures, AnUpdateThatFailsLeavesTheClusterAsItWas) {
   const auto& each = GetParam();
   Plane plane;
-  plane.tune = [](ServiceOptions& options) { options.stall_max = options.move_stall_max = milliseconds(3'000); };
-  plane.next_control_plane();
+  plane.gives_up_soon();
   each.prepare(plane);
+  if (each.settings) plane.users_settings();
   const auto before = plane.ending();
   const auto version = plane.version(plane.arn);
   each.begin(plane);
@@ -77,9 +80,6 @@ std::function<void(Plane&)> with(Trouble bad, std::function<void(Plane&)> begin)
     begin(plane);
   };
 }
-std::function<void(Plane&)> asks(std::string operation, json::object body) {
-  return [=](Plane& plane) { plane.change(operation, body); };
-}
 
 const std::string ended = "does not start: it ended.";
 
@@ -93,6 +93,9 @@ std::vector<Failing> failing() {
   };
   const json::object jmx{{"prometheus", json::object{{"jmxExporter", json::object{{"enabledInBroker", true}}}}}};
   const json::object tls{{"encryptionInTransit", json::object{{"clientBroker", "TLS"}}}};
+  const auto fewer = asks("UpdateBrokerCount", {{"targetNumberOfBrokerNodes", 3}});
+  const auto rebalance = asks("UpdateRebalancing", {{"rebalancing", json::object{{"status", "ACTIVE"}}}});
+  const std::string moving = "partitions are being reassigned";
   const auto upgrade = asks("UpdateClusterKafkaVersion", {{"targetKafkaVersion", "3.9.x"}});
   std::vector<Failing> out;
   out.push_back({"AKeyThatIsRefused",
@@ -104,7 +107,8 @@ std::vector<Failing> failing() {
                  [](Plane& plane) {
                    plane.make_the_cluster();
                    plane.write(plane.root() + "/config/brokers/<default>", "nonsense");
-                 }});
+                 },
+                 false});
   out.push_back(
       {"LiveConfiguration", with(fails("put", 2, has("message.max.bytes", "2000000")), live), "The disk is full."});
   out.push_back({"RollingConfiguration", with(fails("start", 2, has("num.partitions", "7")), roll), ended});
@@ -113,6 +117,16 @@ std::vector<Failing> failing() {
       {"RollingConfigurationFiles", with(fails("put", 3, has("num.partitions", "7")), roll), "The disk is full."});
   out.push_back({"MoreBrokers", with(fails("start", 5, any), grow), ended});
   out.push_back({"MoreBrokersFiles", with(fails("put", 6, any), grow), "The disk is full."});
+  out.push_back({"MoreBrokersStuck", stuck({4, 5, 6}, grow), moving});
+  out.push_back({"MoreBrokersHalfStuck", stuck({6}, grow), moving, crowded});
+  out.push_back({"FewerBrokersStuck", stuck({1, 2, 3}, fewer), moving, grown});
+  out.push_back({"FewerBrokersHalfStuck", stuck({1}, fewer), moving, [](Plane& plane) {
+                   grown(plane);
+                   for (int i = 0; i < 6; ++i) plane.kafka->add("v", i, {1 + i, 1 + (i + 1) % 6});
+                   plane.pass();
+                 }});
+  out.push_back({"RebalancingStuck", stuck({2, 3}, rebalance), moving, crowded});
+  out.push_back({"RebalancingHalfStuck", stuck({2}, rebalance), moving, crowded});
   out.push_back(
       {"BrokerStorage",
        with(fails("put", 2, larger), asks("UpdateBrokerStorage", {{"targetBrokerEBSVolumeInfo", volumes(300)}})),
@@ -131,6 +145,7 @@ std::vector<Failing> failing() {
        with(fails("start", 2, [](const auto& spec) { return !spec.properties.at("listeners").contains(":9092"); }),
             asks("UpdateSecurity", {{"encryptionInfo", tls}})),
        ended});
+  out.push_back({"VersionUp", with(fails("start", 3, has("inter.broker.protocol.version", "3.9")), upgrade), ended});
   out.push_back({"VersionDown",
                  with(fails("start", 2, has("inter.broker.protocol.version", "2.2")),
                       asks("UpdateClusterKafkaVersion", {{"targetKafkaVersion", "2.2.1"}})),
@@ -171,6 +186,91 @@ TEST(Failure, BrokersThatCannotBeRemovedStayAndTheNumberIsSaid) {
   EXPECT_EQ(after.brokers.size(), 4U);
   EXPECT_EQ(after.cluster->spec.brokers, 4);
   EXPECT_EQ(after.down, std::vector<std::string>{});  // the one that could not be removed runs again
+}
+
+// What cannot be taken back is said, and all else is taken back.
+struct Unmended {
+  explicit Unmended(std::function<void(Plane&)> prepare = [](Plane& plane) { plane.make_the_cluster(); }) {
+    plane.gives_up_soon();
+    prepare(plane);
+    plane.users_settings();
+    before = plane.ending();
+  }
+  std::string error(const std::function<void(Plane&)>& begin) {
+    begin(plane);
+    EXPECT_TRUE(plane.ends());
+    const auto record = plane.over(plane.said);
+    EXPECT_EQ(Plane::text(record, "operationState"), "UPDATE_FAILED");
+    after = plane.ending();
+    return Plane::text(record.at("errorInfo").as_object(), "errorString");
+  }
+  // The cluster's own configurations.
+  static std::map<std::string, std::string> configs(const Ending& ending) {
+    auto out = ending.znodes;
+    std::erase_if(out, [](const auto& node) { return !node.first.starts_with("/config/"); });
+    return out;
+  }
+  Plane plane;
+  Ending before;
+  Ending after;
+};
+const auto roll_all = [](Plane& plane) { plane.configure("num.partitions=7\nmessage.max.bytes=2000000\n"); };
+
+TEST(Failure, ABrokerThatDoesNotComeUpWithItsOldSettingsEitherIsSaid) {
+  Unmended u;
+  u.plane.bad = [](const std::string& what, const provision::BrokerSpec& spec) -> std::optional<provision::Failure> {
+    const bool old = !has("num.partitions", "7")(spec);
+    if (what != "start" || spec.key.broker != (old ? 1 : 2)) return std::nullopt;
+    return provision::Failure{provision::Failure::Kind::not_ready, "it ended."};
+  };
+  EXPECT_EQ(u.error(roll_all),
+            "Broker 2 does not start: it ended. Taking it back failed as well: Broker 1 does not start: it ended. "
+            "Broker 1 does not run.");
+  EXPECT_EQ(u.after.brokers, u.before.brokers) << "their files";
+  EXPECT_EQ(u.after.down, std::vector<std::string>{"1"});
+  EXPECT_EQ(Unmended::configs(u.after), Unmended::configs(u.before));
+}
+
+TEST(Failure, WhoKeepsTheNewSettingsIsSaid) {
+  Unmended u;
+  u.plane.bad = [](const std::string& what, const provision::BrokerSpec& spec) -> std::optional<provision::Failure> {
+    const bool old = !has("num.partitions", "7")(spec);
+    if (spec.key.broker == 3 && what == "start" && !old) {
+      return provision::Failure{provision::Failure::Kind::not_ready, "it ended."};
+    }
+    if (spec.key.broker == 1 && what == "put" && old) {
+      return provision::Failure{provision::Failure::Kind::system, "The disk is full."};
+    }
+    return std::nullopt;
+  };
+  EXPECT_EQ(u.error(roll_all),
+            "Broker 3 does not start: it ended. Taking it back failed as well: The disk is full. Broker 1 has the new "
+            "settings.");
+  EXPECT_EQ(u.after.down, std::vector<std::string>{});
+  EXPECT_EQ(u.after.stale, std::vector<std::string>{});
+  EXPECT_EQ(u.after.brokers.at("2"), u.before.brokers.at("2"));
+  EXPECT_EQ(Unmended::configs(u.after), Unmended::configs(u.before));
+}
+
+TEST(Failure, PartitionsThatDoNotGoBackAreCounted) {
+  Unmended u([](Plane& plane) {
+    grown(plane);
+    for (int i = 0; i < 6; ++i) plane.kafka->add("v", i, {1 + i, 1 + (i + 1) % 6});
+    plane.pass();
+  });
+  const auto error = u.error(stuck({1, 5}, asks("UpdateBrokerCount", {{"targetNumberOfBrokerNodes", 3}})));
+  EXPECT_NE(error.find("partitions are being reassigned"), std::string::npos) << error;
+  EXPECT_NE(error.find(" Taking it back failed as well: For too long "), std::string::npos) << error;
+  std::size_t moving = 0;
+  for (const auto& [at, p] : u.plane.kafka->partitions) moving += p.adding.empty() ? 0 : 1;
+  ASSERT_GT(moving, 0U);
+  const auto is = moving == 1 ? "is" : "are";
+  EXPECT_NE(error.find(fmt::format(" {} of its partitions, such as ", moving)), std::string::npos) << error;
+  EXPECT_TRUE(error.ends_with(fmt::format(" {} still being reassigned.", is))) << error;
+  EXPECT_EQ(error.find("other replicas than before"), std::string::npos) << error;
+  EXPECT_EQ(u.after.cluster, u.before.cluster);
+  EXPECT_EQ(u.after.brokers, u.before.brokers);
+  EXPECT_EQ(Unmended::configs(u.after), Unmended::configs(u.before)) << "nothing goes at a rate any more";
 }
 
 TEST(Failure, AClusterThatDidNotComeUpCanBeDeletedAndLeavesNothing) {

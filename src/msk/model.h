@@ -132,6 +132,10 @@ struct Step {
   friend bool operator==(const Step&, const Step&) = default;
 };
 
+// Keys of entities below /config, "topics/t" or "brokers/4", as they were before they were changed: those that were
+// set.
+using Settings = std::map<std::string, std::map<std::string, std::string>>;
+
 enum class OperationState : std::uint8_t { pending, in_progress, complete, failed };
 
 struct Operation {
@@ -156,6 +160,9 @@ struct Operation {
   std::vector<std::int32_t> created_brokers;
   std::vector<std::int32_t> deleted_brokers;
   std::vector<std::int32_t> rebooted_brokers;
+  // What it has changed on its way, as it was before: written before it is changed, gone with the operation's end.
+  std::map<std::string, std::map<std::int32_t, std::vector<std::int32_t>>> replicas_before;  // by topic and partition
+  Settings settings_before;
 
   bool over() const { return state == OperationState::complete || state == OperationState::failed; }
   // As the API says it: "UPDATE_IN_PROGRESS", "REBOOT_COMPLETE".

@@ -42,9 +42,36 @@ class MoveTest : public MskTest {
     return on("UpdateBrokerCount", arn, {{"currentVersion", version(arn)}, {"targetNumberOfBrokerNodes", 6}});
   }
 
+  void configure(const std::string& of, const zkwire::layout::Config& keys) {
+    write(chroot(arn) + "/config/" + of, zkwire::layout::encode_config(keys));
+  }
+
   std::string arn;
   std::optional<FakeKafka> kafka;
 };
+
+TEST_F(MoveTest, WhatAUserHadThrottledStaysSoAndIsThereAgain) {
+  configure("topics/t",
+            {{"leader.replication.throttled.replicas", "0:9"}, {"follower.replication.throttled.replicas", "*"}});
+  configure("brokers/1", {{"leader.replication.throttled.rate", "77"}});
+  const auto topic = config("topics/t");
+  const auto broker = config("brokers/1");
+  kafka->never_in_sync = {4, 5, 6};
+  ASSERT_EQ(grow().status, 200);
+  ASSERT_TRUE(comes([&] { return kafka->reassignments > 0; }));
+  again();
+  for (int i = 0; i < 20; ++i) pass();
+  EXPECT_THAT(config("topics/t"), HasSubstr("\"leader.replication.throttled.replicas\":\"0:9,"));
+  EXPECT_THAT(config("topics/t"), HasSubstr("\"follower.replication.throttled.replicas\":\"*\""));
+  EXPECT_THAT(config("brokers/1"), HasSubstr("\"leader.replication.throttled.rate\":\"77\""));
+  EXPECT_THAT(config("brokers/1"), HasSubstr("\"follower.replication.throttled.rate\":\"1000\""));
+  again();
+  kafka->never_in_sync.clear();
+  ASSERT_TRUE(comes([&] { return state(arn) == "ACTIVE"; }));
+  EXPECT_EQ(config("topics/t"), topic);
+  EXPECT_EQ(config("brokers/1"), broker);
+  EXPECT_EQ(config("brokers/2"), zkwire::layout::encode_config({}));
+}
 
 TEST_F(MoveTest, IsThrottledUntilItIsOverAlsoAfterACrash) {
   kafka->never_in_sync = {4, 5, 6};

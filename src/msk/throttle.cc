@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -14,25 +15,28 @@ namespace {
 
 namespace layout = zkwire::layout;
 
-constexpr auto leader_list = "leader.replication.throttled.replicas";
-constexpr auto follower_list = "follower.replication.throttled.replicas";
-constexpr auto leader_rate = "leader.replication.throttled.rate";
-constexpr auto follower_rate = "follower.replication.throttled.rate";
+using Changes = std::map<std::string, std::optional<std::string>>;
+using Keys = std::array<std::string_view, 2>;
+
+constexpr std::string_view leader_list = "leader.replication.throttled.replicas";
+constexpr std::string_view follower_list = "follower.replication.throttled.replicas";
+constexpr Keys list_keys{leader_list, follower_list};
+constexpr Keys rate_keys{"leader.replication.throttled.rate", "follower.replication.throttled.rate"};
 
 void add(std::string& list, std::int32_t partition, std::int32_t broker) {
   list += fmt::format("{}{}:{}", list.empty() ? "" : ",", partition, broker);
 }
 
-// Takes the two keys away where one of them is.
-Task<Stored<>> clear(KafkaView view, std::string type, std::string name, std::array<std::string, 2> keys) {
-  const auto path = view.chroot + layout::path_of_config(type, name);
-  auto now = co_await view.zk->get(path);
-  if (!now && now.error().code == zkclient::ZkCode::no_node) co_return Stored<>{};
-  if (!now) co_return std::unexpected(StoreError{StoreError::Kind::unavailable, now.error().text()});
-  const auto config = layout::decode_config(path, now->data);
-  if (!config || (!config->contains(keys[0]) && !config->contains(keys[1]))) co_return Stored<>{};
-  std::map<std::string, std::optional<std::string>> changes{{keys[0], std::nullopt}, {keys[1], std::nullopt}};
-  co_return co_await set_config(view, std::move(type), std::move(name), std::move(changes));
+std::string entity(std::string_view type, std::string_view name) { return fmt::format("{}/{}", type, name); }
+std::string entity(std::int32_t broker) { return entity(layout::brokers_type, std::to_string(broker)); }
+
+// What of `keys` this configuration has.
+std::map<std::string, std::string> those_of(const std::map<std::string, std::string>& config, const Keys& keys) {
+  std::map<std::string, std::string> out;
+  for (const auto key : keys) {
+    if (const auto found = config.find(std::string(key)); found != config.end()) out.insert(*found);
+  }
+  return out;
 }
 
 }  // namespace
@@ -55,42 +59,98 @@ std::map<std::string, ThrottleLists> throttle_lists(const std::vector<PartitionF
   return out;
 }
 
-Task<Stored<>> throttle(KafkaView view, std::map<Partition, std::vector<std::int32_t>> assignment,
-                        std::vector<std::int32_t> brokers, std::int64_t bytes_per_second) {
+std::string joined_lists(std::string_view users, std::string_view ours) {
+  if (users.empty()) return std::string(ours);
+  const std::string all = fmt::format(",{},", users);
+  std::string out(users);
+  while (users != "*" && !ours.empty()) {
+    const auto one = ours.substr(0, ours.find(','));
+    ours.remove_prefix(std::min(one.size() + 1, ours.size()));
+    if (all.find(fmt::format(",{},", one)) == std::string::npos) out += fmt::format(",{}", one);
+  }
+  return out;
+}
+
+Task<Stored<Throttle>> throttle_for(KafkaView view, std::map<Partition, std::vector<std::int32_t>> assignment,
+                                    std::vector<std::int32_t> brokers, std::int64_t bytes_per_second) {
   std::set<std::string> names;
   for (const auto& [partition, replicas] : assignment) names.insert(partition.first);
   std::vector<PartitionFact> partitions;
   for (const auto& name : names) {
     auto read = co_await topic(view, name);
+    if (!read && read.error().kind == StoreError::Kind::missing) continue;  // it is gone meanwhile
     if (!read) co_return std::unexpected(read.error());
     for (auto& p : read->partitions) partitions.push_back(std::move(p));
   }
-  for (auto& [name, lists] : throttle_lists(partitions, assignment)) {
-    std::map<std::string, std::optional<std::string>> changes{{leader_list, lists.leaders},
-                                                              {follower_list, lists.followers}};
+  Throttle out;
+  out.topics = throttle_lists(partitions, assignment);
+  if (!out.topics.empty()) out.brokers = std::move(brokers);
+  out.bytes_per_second = bytes_per_second;
+  co_return out;
+}
+
+Task<Stored<Settings>> settings_to_remember(KafkaView view, Throttle throttle, Settings before) {
+  Settings out;
+  for (const auto& [name, ours] : throttle.topics) {
+    auto key = entity(layout::topics_type, name);
+    if (before.contains(key)) continue;
+    const auto now = co_await config_of(view, std::string(layout::topics_type), name);
+    if (!now) co_return std::unexpected(now.error());
+    out.emplace(std::move(key), those_of(*now, list_keys));
+  }
+  for (const auto id : throttle.brokers) {
+    if (before.contains(entity(id))) continue;
+    const auto now = co_await config_of(view, std::string(layout::brokers_type), std::to_string(id));
+    if (!now) co_return std::unexpected(now.error());
+    out.emplace(entity(id), those_of(*now, rate_keys));
+  }
+  co_return out;
+}
+
+Task<Stored<>> set_throttle(KafkaView view, Throttle throttle, Settings before) {
+  for (const auto& [name, ours] : throttle.topics) {
+    const auto& users = before[entity(layout::topics_type, name)];
+    const auto joined = [&users](std::string_view key, const std::string& list) {
+      const auto found = users.find(std::string(key));
+      return joined_lists(found == users.end() ? "" : found->second, list);
+    };
+    Changes changes{{std::string(leader_list), joined(leader_list, ours.leaders)},
+                    {std::string(follower_list), joined(follower_list, ours.followers)}};
     auto set = co_await set_config(view, std::string(layout::topics_type), name, std::move(changes));
     if (!set) co_return set;
   }
-  const auto rate = std::to_string(bytes_per_second);
-  for (const auto id : brokers) {
-    std::map<std::string, std::optional<std::string>> changes{{leader_rate, rate}, {follower_rate, rate}};
+  const auto rate = std::to_string(throttle.bytes_per_second);
+  for (const auto id : throttle.brokers) {
+    const auto& users = before[entity(id)];
+    Changes changes;
+    for (const auto key : rate_keys) {
+      if (!users.contains(std::string(key))) changes.emplace(key, rate);
+    }
+    if (changes.empty()) continue;
     auto set = co_await set_config(view, std::string(layout::brokers_type), std::to_string(id), std::move(changes));
     if (!set) co_return set;
   }
   co_return Stored<>{};
 }
 
-Task<Stored<>> unthrottle(KafkaView view, std::vector<std::int32_t> brokers) {
-  const auto names = co_await topic_names(view);
-  if (!names) co_return std::unexpected(names.error());
-  for (const auto& name : *names) {
-    auto cleared = co_await clear(view, std::string(layout::topics_type), name, {leader_list, follower_list});
-    if (!cleared) co_return cleared;
-  }
-  for (const auto id : brokers) {
-    auto cleared =
-        co_await clear(view, std::string(layout::brokers_type), std::to_string(id), {leader_rate, follower_rate});
-    if (!cleared) co_return cleared;
+Task<Stored<>> unthrottle(KafkaView view, Settings before) {
+  for (const auto& [at, users] : before) {
+    const auto slash = at.find('/');
+    const auto type = at.substr(0, slash);
+    const auto name = at.substr(slash + 1);
+    const bool topic = type == layout::topics_type;
+    if (!topic && name == layout::default_entity) continue;
+    Changes changes;
+    for (const auto key : topic ? list_keys : rate_keys) {
+      const auto found = users.find(std::string(key));
+      if (found == users.end()) {
+        changes.emplace(key, std::nullopt);
+      } else if (topic) {
+        changes.emplace(key, found->second);
+      }
+    }
+    auto done = co_await put_back_config(view, type, name, std::move(changes));
+    if (!done) co_return done;
   }
   co_return Stored<>{};
 }

@@ -1,10 +1,14 @@
 // Moves of partitions that leave room for clients (KIP-73): what is copied for a reassignment goes at a rate, set as
 // Kafka's own tool sets it, in the configurations of the topics that move and of the brokers.
+//
+// What a user had set there stays in force and is there again at the end: lists are added to, a rate that a broker has
+// is left. How it was is remembered by the operation (Operation::settings_before) before anything is set.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "msk/facts.h"
@@ -20,11 +24,22 @@ struct ThrottleLists {
 // Pure. By topic; those of which nothing is copied are left out.
 std::map<std::string, ThrottleLists> throttle_lists(const std::vector<PartitionFact>& partitions,
                                                     const std::map<Partition, std::vector<std::int32_t>>& assignment);
+// Pure. A user's list with ours behind it; "*" is all there is.
+std::string joined_lists(std::string_view users, std::string_view ours);
 
-// Before the reassignment is asked for. `bytes_per_second` of each of `brokers`, as leader and as follower.
-Task<Stored<>> throttle(KafkaView view, std::map<Partition, std::vector<std::int32_t>> assignment,
-                        std::vector<std::int32_t> brokers, std::int64_t bytes_per_second);
-// When no move is under way: no topic is throttled any more, nor is any of `brokers`, as Kafka's tool leaves it.
-Task<Stored<>> unthrottle(KafkaView view, std::vector<std::int32_t> brokers);
+// What these moves would be throttled by.
+struct Throttle {
+  std::map<std::string, ThrottleLists> topics;
+  std::vector<std::int32_t> brokers;
+  std::int64_t bytes_per_second = 0;  // of each broker, as leader and as follower
+};
+Task<Stored<Throttle>> throttle_for(KafkaView view, std::map<Partition, std::vector<std::int32_t>> assignment,
+                                    std::vector<std::int32_t> brokers, std::int64_t bytes_per_second);
+// How all of it is now, of those that `before` does not know yet.
+Task<Stored<Settings>> settings_to_remember(KafkaView view, Throttle throttle, Settings before);
+// Before the reassignment is asked for. `before` knows all of it.
+Task<Stored<>> set_throttle(KafkaView view, Throttle throttle, Settings before);
+// When no move is under way.
+Task<Stored<>> unthrottle(KafkaView view, Settings before);
 
 }  // namespace weir::msk

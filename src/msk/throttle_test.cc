@@ -23,5 +23,12 @@ TEST(Throttle, IsForWhatIsCopied) {
   EXPECT_TRUE(throttle_lists({fact(1, {2, 3})}, {{{"t", 1}, {3, 2}}}).empty());
 }
 
+TEST(Throttle, AUsersListIsAddedTo) {
+  EXPECT_EQ(joined_lists("", "0:1,0:2"), "0:1,0:2");
+  EXPECT_EQ(joined_lists("0:2,10:1", "0:1,0:2,1:1"), "0:2,10:1,0:1,1:1");
+  EXPECT_EQ(joined_lists("*", "0:1"), "*");
+  EXPECT_EQ(joined_lists("0:1", ""), "0:1");
+}
+
 }  // namespace
 }  // namespace weir::msk

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "msk/kafka.h"
+#include "msk/way_back.h"
 
 namespace weir::msk {
 namespace {
@@ -144,17 +145,61 @@ Decision settled(const Facts& facts) {
       fmt::format("{} partitions are being reassigned, such as {}-{}", count, example->topic, example->partition));
 }
 
-Decision cancel(const Step& step, const Facts& facts) {
-  constexpr std::string_view asked = "asked";
-  if (step.note == asked) return moving(facts) ? settled(facts) : done();
+std::string some_of(const std::map<Partition, std::vector<std::int32_t>>& partitions) {
+  const auto& [topic, number] = partitions.begin()->first;
+  return fmt::format("{} partitions, such as {}-{},", partitions.size(), topic, number);
+}
+
+constexpr std::string_view last_try = "3";
+
+// One more; counted when it was asked for: a control plane that dies before has not tried.
+std::string next_try(const Step& step) {
+  const char tries = step.note.empty() ? '0' : step.note.front();
+  return std::string(1, static_cast<char>(tries + 1));
+}
+
+// What this operation moved goes back to where it was, in the order in which it was; what others move goes on. Of an
+// operation that remembers nothing all moves end.
+Decision cancel(const Operation& operation, const Step& step, const Cluster& cluster, const Facts& facts) {
   Action action = on(Action::Kind::cancel);
+  std::optional<std::int32_t> missing;
+  bool under_way = false;
   for (const auto& p : facts.partitions) {
-    if (p.moving) action.assignment.emplace(Partition{p.topic, p.partition}, p.origin);
+    const auto* before = replicas_before(operation, p);
+    if (before == nullptr && (!p.moving || !operation.replicas_before.empty())) continue;
+    auto wanted = before != nullptr ? *before : p.origin;
+    if (wanted == p.target) {
+      under_way = under_way || p.moving;
+      continue;
+    }
+    // Who would have to get it again, and cannot: then a move that is under way ends, and what is done stays.
+    const auto cannot = std::ranges::find_if(
+        wanted, [&](std::int32_t id) { return !has(p.replicas, id) && !fact(facts, id).registered; });
+    if (cannot != wanted.end()) {
+      if (cluster.members.contains(*cannot)) missing = *cannot;
+      if (!p.moving) continue;
+      wanted = p.origin;
+      if (std::ranges::is_permutation(wanted, p.target)) {
+        under_way = true;
+        continue;
+      }
+    }
+    action.assignment.emplace(Partition{p.topic, p.partition}, std::move(wanted));
   }
-  if (action.assignment.empty() && !facts.reassignment_asked) return done();
-  const bool begun = !action.assignment.empty();
+  if (facts.reassignment_asked && !step.note.empty()) return settled(facts);
+  if (action.assignment.empty()) {
+    if (under_way) return settled(facts);
+    if (facts.reassignment_asked && std::ranges::none_of(facts.partitions, &PartitionFact::moving)) {
+      return act(std::move(action));
+    }
+    if (missing) return wait(fmt::format("broker {} is not registered, to which partitions go back", *missing));
+    return done();
+  }
+  if (step.note == last_try) {
+    return failure(fmt::format("{} do not get the replicas again that they had.", some_of(action.assignment)));
+  }
   auto decision = act(std::move(action));
-  if (begun) decision.note_after = asked;
+  decision.note_after = next_try(step);
   return decision;
 }
 
@@ -162,7 +207,6 @@ Decision cancel(const Step& step, const Facts& facts) {
 // `only_from`: nothing else moves; empty: all may, so that targets share evenly.
 Decision move(const Step& step, const Cluster& cluster, const Facts& facts, const std::vector<std::int32_t>& targets,
               const std::vector<std::int32_t>& only_from) {
-  constexpr std::string_view last_try = "3";
   if (moving(facts)) return settled(facts);
   std::map<std::int32_t, std::size_t> zones;
   for (const auto id : targets) zones.emplace(id, cluster.zone_index(id));
@@ -179,10 +223,12 @@ Decision move(const Step& step, const Cluster& cluster, const Facts& facts, cons
     if (!only_from.empty() && stays) action.assignment.erase({p.topic, p.partition});
   }
   if (action.assignment.empty() || step.note == last_try) return done();
-  // Counted when it was asked for: a control plane that dies before has not tried.
-  const char tries = step.note.empty() ? '0' : step.note.front();
+  for (const auto& p : facts.partitions) {
+    const Partition at{p.topic, p.partition};
+    if (action.assignment.contains(at)) action.before.emplace(at, p.replicas);
+  }
   auto decision = act(std::move(action));
-  decision.note_after = std::string(1, static_cast<char>(tries + 1));
+  decision.note_after = next_try(step);
   return decision;
 }
 
@@ -200,13 +246,6 @@ std::vector<std::int32_t> leaving(const Operation& operation, const Cluster& clu
 }
 
 // --- plans
-
-Step step_of(StepKind kind, std::int32_t broker = 0) {
-  Step step;
-  step.kind = kind;
-  step.broker = broker;
-  return step;
-}
 
 void roll_one(std::vector<Step>& steps, std::int32_t broker, bool files) {
   steps.push_back(step_of(StepKind::safe, broker));
@@ -269,6 +308,13 @@ std::vector<Step> plan_count(const Operation& operation, const Cluster& cluster)
 
 }  // namespace
 
+Step step_of(StepKind kind, std::int32_t broker) {
+  Step step;
+  step.kind = kind;
+  step.broker = broker;
+  return step;
+}
+
 std::vector<Step> plan(const Operation& operation, const Cluster& cluster) {
   std::vector<Step> steps;
   if (operation.type == "CREATE_CLUSTER") {
@@ -286,57 +332,6 @@ std::vector<Step> plan(const Operation& operation, const Cluster& cluster) {
   } else {
     steps = plan_update(operation, cluster);
   }
-  return steps;
-}
-
-namespace {
-
-const Step* find_step(const Operation& operation, StepKind kind, std::int32_t broker = 0) {
-  const auto found = std::ranges::find_if(operation.steps,
-                                          [&](const Step& step) { return step.kind == kind && step.broker == broker; });
-  return found == operation.steps.end() ? nullptr : &*found;
-}
-bool begun(const Operation& operation, StepKind kind, std::int32_t broker = 0) {
-  const auto* step = find_step(operation, kind, broker);
-  return step != nullptr && step->begun;
-}
-
-// One broker back to its old files; the one whose restart failed is down, and waits for nobody.
-std::vector<Step> one_back(const Operation& operation, std::int32_t broker) {
-  std::vector<Step> steps{step_of(StepKind::put, broker)};
-  if (!begun(operation, StepKind::restart, broker)) return steps;  // it still runs with them
-  const auto* caught_up = find_step(operation, StepKind::back, broker);
-  if (caught_up != nullptr && caught_up->done) steps.insert(steps.begin(), step_of(StepKind::safe, broker));
-  for (const auto kind : {StepKind::restart, StepKind::back, StepKind::leaders}) steps.push_back(step_of(kind, broker));
-  return steps;
-}
-
-}  // namespace
-
-std::vector<Step> plan_back(const Operation& operation, const Cluster& cluster) {
-  std::vector<Step> steps;
-  const auto add = [&steps](StepKind kind) { steps.push_back(step_of(kind)); };
-  for (const auto& step : operation.steps) {
-    if (!step.begun || step.kind != StepKind::put || !cluster.members.contains(step.broker)) continue;
-    auto one = one_back(operation, step.broker);
-    steps.insert(steps.begin(), one.begin(), one.end());
-  }
-  if (begun(operation, StepKind::put) && operation.created_brokers.empty()) add(StepKind::put);
-  if (const auto* live = find_step(operation, StepKind::live_config); live != nullptr && live->done) {
-    add(StepKind::live_config);
-  }
-  if (begun(operation, StepKind::spread) || begun(operation, StepKind::drain)) {
-    add(StepKind::cancel);
-    add(StepKind::settled);
-  }
-  if (begun(operation, StepKind::add)) {  // they may have got replicas of new topics, too
-    for (const auto kind : {StepKind::drain, StepKind::settled, StepKind::leave}) add(kind);
-  }
-  if (begun(operation, StepKind::leave)) {  // who was stopped, and is still a member
-    add(StepKind::start);
-    add(StepKind::registered);
-  }
-  add(StepKind::record);
   return steps;
 }
 
@@ -362,7 +357,7 @@ Decision decide(const Operation& operation, const Step& step, const Cluster& clu
       return move(step, cluster, facts, staying, only);
     }
     case StepKind::settled: return moving(facts) ? settled(facts) : once(step, on(Kind::unthrottle));
-    case StepKind::cancel: return cancel(step, facts);
+    case StepKind::cancel: return cancel(operation, step, cluster, facts);
     case StepKind::leave: {
       auto going = leaving(operation, cluster);
       for (const auto& p : facts.partitions) {

@@ -25,6 +25,7 @@ struct BrokerFact {
   bool running = false;     // it serves
   bool failed = false;      // it ended by itself and waits to be started again
   bool stale = false;       // it runs with older files
+  bool changed = false;     // its files are those of the operation's target; known at the end of a way back
   std::string cause;        // why it failed
   bool registered = false;  // in /brokers/ids
   std::int64_t life = 0;    // of its registration (czxid): another one after each start
@@ -39,7 +40,8 @@ struct PartitionFact {
   std::int32_t leader = -1;
   std::int32_t isr_min = 1;          // min.insync.replicas of its topic
   bool moving = false;               // a reassignment is under way
-  std::vector<std::int32_t> origin;  // where it was before; empty: it does not move
+  std::vector<std::int32_t> origin;  // where it was before, in some order; empty: it does not move
+  std::vector<std::int32_t> target;  // where it goes; where it is, when it does not move
   bool known = true;                 // false: its state could not be read, or is not written yet
   friend bool operator==(const PartitionFact&, const PartitionFact&) = default;
 };
@@ -66,7 +68,7 @@ struct Action {
     elect,       // preferred leaders of `partitions`
     reassign,    // `assignment`
     unthrottle,  // what was copied for a reassignment went at a rate, which is over
-    cancel,      // what is under way: `assignment` is where it began; empty: nothing has begun yet
+    cancel,      // `assignment` is what replicas were before; empty: what was asked for has not begun yet
     set_live,    // `live` to /config/brokers/<default>: nothing as value removes the key
     remove,      // `brokers`, with their data
     forget,      // chroot and block
@@ -76,6 +78,8 @@ struct Action {
   std::vector<Partition> partitions;
   std::map<Partition, std::vector<std::int32_t>> assignment;
   std::map<std::string, std::optional<std::string>> live;
+  // Of a reassignment: as it is now, for the way back.
+  std::map<Partition, std::vector<std::int32_t>> before;
 };
 
 struct Decision {
@@ -95,16 +99,13 @@ struct Decision {
 // The steps of an operation from -> to. `members` are the brokers as they are.
 std::vector<Step> plan(const Operation& operation, const Cluster& cluster);
 
-// The way back of an update that failed: what it changed gets the files of `from` again, the latest first; brokers that
-// it added are drained and removed; moves that it began are cancelled. The operation then ends as failed, with the
-// cluster as it was.
-std::vector<Step> plan_back(const Operation& operation, const Cluster& cluster);
-
 // About the first step that is not done. `step.begun` is set by the driver with the first action, `step.note` to "done"
 // when an action of put, live_config, add or forget has succeeded.
 Decision decide(const Operation& operation, const Step& step, const Cluster& cluster, const Facts& facts);
 
 // --- parts, for tests and for others
+
+Step step_of(StepKind kind, std::int32_t broker = 0);
 
 // Brokers that have this cluster's data but not `broker` would be too few: what would fall below min.insync.replicas
 // without it. Empty: `broker` may be stopped. Partitions that could not keep it even with all replicas (replication
