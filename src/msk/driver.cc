@@ -433,7 +433,7 @@ Task<Driver::Next> Driver::failed(Versioned<Operation> operation, Versioned<Clus
   auto& o = operation.value;
   auto& c = cluster.value;
   WEIR_LOG(warn, "operation {} of cluster {}: {}", o.type, c.name, text);
-  stalls_.erase(c.id);  // what comes next may say the same, and has not waited yet
+  stalls_.erase(c.id);               // what comes next may say the same, and has not waited yet
   if (o.type == "DELETE_CLUSTER") {  // there is nothing to go back to: it is tried until it is done
     health_.waiting[c.id] = text;
     co_return Next::pause;
