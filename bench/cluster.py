@@ -1,8 +1,7 @@
-#!/usr/bin/env python3
 """Three brokers of Weir (`weir up --brokers 3`) and three of Apache Kafka 3.9.1 in ZooKeeper mode, in turn on this
 machine: the same clients, the same data, replication factor 3, acks=all, min.insync.replicas=2.
 
-  throughput, latency, CPU   produce and consume; CPU is of all server processes, the coordination service among them
+  replicated                 produce and consume; CPU is of all server processes, the coordination service among them
   failover                   a broker is killed with SIGKILL under load to 300 partitions: from the kill to the next
                              acknowledged record of each partition that it led. Weir's supervisor ends the dead broker's
                              session; ZooKeeper waits for the session timeout, here Kafka's default of 18 s.
@@ -14,17 +13,9 @@ machine: the same clients, the same data, replication factor 3, acks=all, min.in
                              and how many records failed for good.
   controller failover        the controller's broker is killed with --partitions partitions in the cluster: until a
                              surviving broker names the next controller and shows a living leader for every partition.
-
-  ./dev bench cluster               three turns of each (about half an hour, most of it Apache Kafka's)
-  ./dev bench cluster --quick       one short turn each
-  ./dev bench cluster --server weir --only failover
-
-Raw results: build/bench/cluster-*.json.
 """
-import argparse
 import json
 import os
-import platform
 import re
 import shutil
 import signal
@@ -37,7 +28,7 @@ import threading
 import time
 from pathlib import Path
 
-from bench import GIB, MIB, Memory, OUT, PEERS, ROOT, WEIR, compile_client, spread, string, until
+from kit import GIB, MIB, Memory, OUT, PEERS, WEIR, string, until
 
 KAFKA = "3.9.1"
 JAVA_TOOLS = "4.3.1"
@@ -441,10 +432,10 @@ def java(name, *arguments):
 
 
 def throughput(cluster, options, rows):
-    bootstrap, volume = ",".join(cluster.addresses().values()), options.mib * MIB
+    bootstrap, volume = ",".join(cluster.addresses().values()), options.cluster_mib * MIB
 
     def measured(name, run):
-        with ClusterMemory(cluster.folder, options.mib * 15 // 4):
+        with ClusterMemory(cluster.folder, options.cluster_mib * 15 // 4):
             before = cluster.cpu()
             rate, size = run()
         rows[name] = {"MiB/s": rate / MIB, "CPU s/GiB": (cluster.cpu() - before) * GIB / size}
@@ -499,71 +490,22 @@ def throughput(cluster, options, rows):
     rows["memory, loaded"] = {"MiB": cluster.memory()}
 
 
-PARTS = {"throughput": throughput, "failover": failover, "controller": controller_failover}
+PARTS = {"replicated": throughput, "failover": failover, "controller": controller_failover}
 
 
-def turn(kind, options, removed):
-    rows = {}
-    for name, part in PARTS.items():
-        if options.only and options.only not in name:
-            continue
-        cluster = kind(removed.folder(kind.name))
-        try:
-            rows.setdefault("start of the cluster", {})["ms"] = cluster.start()
-            if name == "throughput":
-                rows["memory, idle"] = {"MiB": cluster.memory()}
-            part(cluster, options, rows)
-        except Exception:
-            for log in sorted(cluster.folder.rglob("*.log")):
-                if log.stat().st_size and "data" not in log.parts[-2]:
-                    sys.stderr.write(f"--- {log.name}\n" + log.read_text(errors="replace")[-1500:] + "\n")
-            raise
-        finally:
-            cluster.stop()
-    return rows
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one turn each with little data and fewer partitions")
-    parser.add_argument("--rounds", type=int, help="turns of each (3)")
-    parser.add_argument("--mib", type=int, help="MiB of records in each load (256)")
-    parser.add_argument("--partitions", type=int, help="partitions of the controller failover (10000)")
-    parser.add_argument("--replicas", type=int, default=3, help="their replication factor (3)")
-    parser.add_argument("--only", choices=list(PARTS), help="only this part")
-    parser.add_argument("--server", choices=["weir", "kafka"], help="only one of the two, without ratios")
-    options = parser.parse_args()
-    options.rounds = options.rounds or (1 if options.quick else 3)
-    options.mib = options.mib or (64 if options.quick else 256)
-    options.partitions = options.partitions or (2000 if options.quick else 10000)
-    compile_client()
-    for version in (KAFKA, JAVA_TOOLS):
-        subprocess.run([PEERS / "kafka-home", version], check=True, stdout=subprocess.DEVNULL)
-    kinds = [kind for kind in (Weir, Kafka) if options.server in (None, kind.name)]
-    turns = {kind.name: [] for kind in kinds}
-    OUT.mkdir(parents=True, exist_ok=True)
-    removed = Removed()
+def turn(kind, part, options, removed):
+    """One part on a cluster of its own: {row: {column: value}}."""
+    cluster, rows = kind(removed.folder(kind.name)), {}
     try:
-        for _ in range(options.rounds):
-            for kind in kinds:
-                turns[kind.name].append(turn(kind, options, removed))
+        rows["start of the cluster"] = {"ms": cluster.start()}
+        if part == "replicated":
+            rows["memory, idle"] = {"MiB": cluster.memory()}
+        PARTS[part](cluster, options, rows)
+        return rows
+    except Exception:
+        for log in sorted(cluster.folder.rglob("*.log")):
+            if log.stat().st_size and "data" not in log.parts[-2]:
+                sys.stderr.write(f"--- {log.name}\n" + log.read_text(errors="replace")[-1500:] + "\n")
+        raise
     finally:
-        removed.remove()
-    commit = subprocess.run(["git", "-C", ROOT, "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    path = OUT / f"cluster-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    path.write_text(json.dumps({"commit": commit, "kafka": KAFKA, "cores": os.cpu_count(), "kernel": platform.release(), "mib": options.mib,
-                                "turns": turns}, indent=1))
-    first = turns[kinds[0].name][0]
-    print(f"\n{'':44}{'':20}" + "".join(f"{kind.listen:>26}" for kind in kinds) + ("  Weir/Kafka" if len(kinds) == 2 else ""))
-    for row, columns in first.items():
-        for column in columns:
-            values = [[t[row][column] for t in turns[kind.name] if row in t] for kind in kinds]
-            line = f"{row:44}{column:20}" + "".join(f"{spread(v):>26}" for v in values)
-            if len(kinds) == 2 and values[1] and statistics.median(values[1]):
-                line += f"{statistics.median(values[0]) / statistics.median(values[1]):>12.2f}"
-            print(line)
-    print(f"\n{os.cpu_count()} cores, {options.mib} MiB a load, commit {commit}; raw results: {path.relative_to(ROOT)}")
-
-
-if __name__ == "__main__":
-    main()
+        cluster.stop()

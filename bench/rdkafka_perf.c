@@ -4,7 +4,16 @@
 //   rdkafka_perf consume BROKERS TOPIC RECORDS PARTITIONS [KEY=VALUE ...]
 //   rdkafka_perf latency BROKERS TOPIC RECORDS SIZE [KEY=VALUE ...]   one record after the other, from produce to
 //   consume
+//   rdkafka_perf paced BROKERS TOPIC RATE SECONDS SIZE PARTITIONS [KEY=VALUE ...]   RATE records a second at even
+//   times, from when each is due to when it is consumed, so that whoever stalls is charged for what waited meanwhile
+//   rdkafka_perf many BROKERS TOPIC CLIENTS RECORDS SIZE PARTITIONS [KEY=VALUE ...]   CLIENTS producers and as many
+//   consumers, each a client of its own; RECORDS is of all, and each is consumed once, by partitions in turn
+//
+// bench.keys=N among the pairs of produce gives each record one of N keys.
+#define _GNU_SOURCE
 #include <librdkafka/rdkafka.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +21,8 @@
 #include <sys/resource.h>
 #include <time.h>
 
-static long delivered = 0;
+static atomic_long delivered;
+static long keys;
 
 static void die(const char* what, const char* why) {
   fprintf(stderr, "rdkafka_perf: %s: %s\n", what, why);
@@ -50,7 +60,11 @@ static rd_kafka_conf_t* configure(const char* brokers, int count, char** pairs) 
     char* equals = strchr(pairs[i], '=');
     if (!equals) die(pairs[i], "is not KEY=VALUE");
     *equals = 0;
-    set(conf, pairs[i], equals + 1);
+    if (!strcmp(pairs[i], "bench.keys")) {
+      keys = atol(equals + 1);
+    } else {
+      set(conf, pairs[i], equals + 1);
+    }
   }
   return conf;
 }
@@ -76,7 +90,12 @@ static char* noise(size_t size) {
 }
 
 static void produce_one(rd_kafka_topic_t* topic, rd_kafka_t* rk, int32_t partition, char* value, size_t size) {
-  while (rd_kafka_produce(topic, partition, RD_KAFKA_MSG_F_COPY, value, size, NULL, 0, NULL) == -1) {
+  char key[24];
+  static _Thread_local uint64_t turn;
+  const size_t key_size =
+      keys ? (size_t)snprintf(key, sizeof key, "%llu", (unsigned long long)(turn++ * 2654435761u % (uint64_t)keys)) : 0;
+  while (rd_kafka_produce(topic, partition, RD_KAFKA_MSG_F_COPY, value, size, keys ? key : NULL, key_size, NULL) ==
+         -1) {
     if (rd_kafka_last_error() != RD_KAFKA_RESP_ERR__QUEUE_FULL) die("produce", rd_kafka_err2str(rd_kafka_last_error()));
     rd_kafka_poll(rk, 10);
   }
@@ -190,11 +209,205 @@ static void latency(const char* brokers, const char* name, long records, size_t 
   rd_kafka_destroy(consumer);
 }
 
+// --- records at even times
+
+struct paced {
+  const char *brokers, *name;
+  double rate, seconds, began;
+  long records;
+  int partitions;
+  double* times;
+  rd_kafka_t* consumer;
+};
+
+// One by one: a batch comes only when it is full, or late.
+static void* consume_paced(void* arg) {
+  struct paced* p = arg;
+  for (long got = 0; got < p->records;) {
+    rd_kafka_message_t* message = rd_kafka_consumer_poll(p->consumer, 10000);
+    if (!message) die("paced", "nothing came for 10 s");
+    if (message->err) die("paced", rd_kafka_message_errstr(message));
+    double due;
+    memcpy(&due, message->payload, sizeof due);
+    if (due > 0) p->times[got++] = now() - due;
+    rd_kafka_message_destroy(message);
+  }
+  return NULL;
+}
+
+static void wait_until(double when, rd_kafka_t* rk) {
+  for (double left = when - now(); left > 0; left = when - now()) {
+    if (left < 50e-6) continue;  // a sleep is not that short
+    rd_kafka_poll(rk, 0);
+    const struct timespec t = {.tv_nsec = (long)((left > 1e-3 ? 1e-3 : left - 40e-6) * 1e9)};
+    nanosleep(&t, NULL);
+  }
+}
+
+static void paced(int argc, char** argv) {
+  if (argc < 8) die("paced", "needs RATE SECONDS SIZE PARTITIONS");
+  struct paced p = {.brokers = argv[2], .name = argv[3], .rate = atof(argv[4]), .seconds = atof(argv[5])};
+  const size_t size = (size_t)atol(argv[6]);
+  p.partitions = atoi(argv[7]);
+  p.records = (long)(p.rate * p.seconds);
+  if (p.records < 1 || size < sizeof(double) || p.partitions < 1) die("paced", "a number is out of range");
+  p.times = malloc(sizeof(double) * (size_t)p.records);
+  char* consumer_pairs[] = {strdup("fetch.wait.max.ms=500"), strdup("fetch.error.backoff.ms=0")};
+  p.consumer = open_consumer(p.brokers, p.name, p.partitions, RD_KAFKA_OFFSET_END, 2, consumer_pairs);
+  rd_kafka_conf_t* conf = configure(p.brokers, argc - 8, argv + 8);
+  rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+  rd_kafka_t* producer = open_client(RD_KAFKA_PRODUCER, conf);
+  rd_kafka_topic_t* topic = rd_kafka_topic_new(producer, p.name, NULL);
+  char* data = noise(size);
+  // Until something of each partition has come the consumer may not yet stand at its end.
+  const double none = 0;
+  memcpy(data, &none, sizeof none);
+  char* seen = calloc((size_t)p.partitions, 1);
+  for (int left = p.partitions; left > 0;) {
+    for (int i = 0; i < p.partitions; i++) {
+      if (!seen[i]) produce_one(topic, producer, i, data, size);
+    }
+    rd_kafka_flush(producer, 10000);
+    for (rd_kafka_message_t* m; left > 0 && (m = rd_kafka_consumer_poll(p.consumer, 200)) != NULL;) {
+      if (!m->err && !seen[m->partition]) left--;
+      if (!m->err) seen[m->partition] = 1;
+      rd_kafka_message_destroy(m);
+    }
+  }
+  pthread_t reader;
+  if (pthread_create(&reader, NULL, consume_paced, &p)) die("paced", "no thread");
+  p.began = now() + 0.01;
+  for (long i = 0; i < p.records; i++) {
+    const double due = p.began + (double)i / p.rate;
+    wait_until(due, producer);
+    memcpy(data, &due, sizeof due);
+    produce_one(topic, producer, (int32_t)(i % p.partitions), data, size);
+    if (i % 64 == 0) rd_kafka_poll(producer, 0);
+  }
+  const double sent = now() - p.began;
+  rd_kafka_flush(producer, 30000);
+  pthread_join(reader, NULL);
+  qsort(p.times, (size_t)p.records, sizeof(double), by_value);
+  const double last = (double)(p.records - 1);
+  printf(
+      "{\"records\": %ld, \"records_per_s\": %.0f, \"p50_ms\": %.3f, \"p99_ms\": %.3f, \"p999_ms\": %.3f, "
+      "\"p9999_ms\": %.3f, \"max_ms\": %.3f}\n",
+      p.records, (double)p.records / sent, p.times[(long)(last * 0.5)] * 1e3, p.times[(long)(last * 0.99)] * 1e3,
+      p.times[(long)(last * 0.999)] * 1e3, p.times[(long)(last * 0.9999)] * 1e3, p.times[p.records - 1] * 1e3);
+  rd_kafka_topic_destroy(topic);
+  rd_kafka_destroy(producer);
+  rd_kafka_consumer_close(p.consumer);
+  rd_kafka_destroy(p.consumer);
+}
+
+// --- many clients
+
+struct many {
+  const char *brokers, *name;
+  int clients, partitions, pair_count;
+  char** pairs;
+  size_t size;
+  long records;  // of all
+  atomic_long consumed;
+  atomic_int next;
+};
+
+static char** copy_pairs(const struct many* m) {
+  char** out = malloc(sizeof(char*) * (size_t)(m->pair_count + 1));
+  for (int i = 0; i < m->pair_count; i++) out[i] = strdup(m->pairs[i]);
+  return out;
+}
+
+static void* produce_many(void* arg) {
+  struct many* m = arg;
+  rd_kafka_conf_t* conf = configure(m->brokers, m->pair_count, copy_pairs(m));
+  rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+  rd_kafka_t* rk = open_client(RD_KAFKA_PRODUCER, conf);
+  rd_kafka_topic_t* topic = rd_kafka_topic_new(rk, m->name, NULL);
+  char* data = noise(m->size);
+  for (long i = 0; i < m->records / m->clients; i++) {
+    produce_one(topic, rk, RD_KAFKA_PARTITION_UA, data, m->size);
+    if (i % 100 == 0) rd_kafka_poll(rk, 0);
+  }
+  while (rd_kafka_flush(rk, 1000)) {
+  }
+  free(data);
+  rd_kafka_topic_destroy(topic);
+  rd_kafka_destroy(rk);
+  return NULL;
+}
+
+static void* consume_many(void* arg) {
+  struct many* m = arg;
+  rd_kafka_conf_t* conf = configure(m->brokers, 0, NULL);
+  set(conf, "group.id", "rdkafka_perf");
+  set(conf, "enable.auto.commit", "false");
+  set(conf, "auto.offset.reset", "error");
+  rd_kafka_t* rk = open_client(RD_KAFKA_CONSUMER, conf);
+  rd_kafka_poll_set_consumer(rk);
+  rd_kafka_topic_partition_list_t* list = rd_kafka_topic_partition_list_new(m->partitions);
+  for (int i = atomic_fetch_add(&m->next, 1); i < m->partitions; i += m->clients) {
+    rd_kafka_topic_partition_list_add(list, m->name, i)->offset = RD_KAFKA_OFFSET_BEGINNING;
+  }
+  if (rd_kafka_assign(rk, list)) die("assign", "is refused");
+  rd_kafka_topic_partition_list_destroy(list);
+  rd_kafka_queue_t* queue = rd_kafka_queue_get_consumer(rk);
+  rd_kafka_message_t* messages[1000];
+  const long all = m->records / m->clients * m->clients;
+  double last = now();
+  while (atomic_load(&m->consumed) < all) {
+    const ssize_t n = rd_kafka_consume_batch_queue(queue, 200, messages, 1000);
+    for (ssize_t i = 0; i < n; i++) {
+      if (messages[i]->err) die("consume", rd_kafka_message_errstr(messages[i]));
+      rd_kafka_message_destroy(messages[i]);
+    }
+    if (n > 0) {
+      atomic_fetch_add(&m->consumed, n);
+      last = now();
+    }
+    if (now() - last > 60) die("many", "nothing came for 60 s");
+  }
+  rd_kafka_queue_destroy(queue);
+  rd_kafka_consumer_close(rk);
+  rd_kafka_destroy(rk);
+  return NULL;
+}
+
+static void many(int argc, char** argv) {
+  if (argc < 8) die("many", "needs CLIENTS RECORDS SIZE PARTITIONS");
+  struct many m = {.brokers = argv[2], .name = argv[3], .clients = atoi(argv[4]), .records = atol(argv[5])};
+  m.size = (size_t)atol(argv[6]);
+  m.partitions = atoi(argv[7]);
+  m.pair_count = argc - 8;
+  m.pairs = argv + 8;
+  if (m.clients < 1 || m.records < m.clients || m.size < 1 || m.partitions < m.clients)
+    die("many", "a number is out of range");
+  pthread_t* threads = malloc(sizeof(pthread_t) * (size_t)m.clients * 2);
+  const double began = now(), used = cpu();
+  for (int i = 0; i < m.clients * 2; i++) {
+    if (pthread_create(&threads[i], NULL, i % 2 ? consume_many : produce_many, &m)) die("many", "no thread");
+  }
+  for (int i = 0; i < m.clients * 2; i++) pthread_join(threads[i], NULL);
+  const long all = m.records / m.clients * m.clients;
+  report(all, (double)all * (double)m.size, now() - began, cpu() - used);
+  free(threads);
+}
+
 int main(int argc, char** argv) {
   if (argc < 6) {
     fprintf(stderr,
-            "usage: rdkafka_perf produce|consume|latency BROKERS TOPIC RECORDS SIZE|PARTITIONS [KEY=VALUE ...]\n");
+            "usage: rdkafka_perf produce|consume|latency BROKERS TOPIC RECORDS SIZE|PARTITIONS [KEY=VALUE ...]\n"
+            "       rdkafka_perf paced BROKERS TOPIC RATE SECONDS SIZE PARTITIONS [KEY=VALUE ...]\n"
+            "       rdkafka_perf many BROKERS TOPIC CLIENTS RECORDS SIZE PARTITIONS [KEY=VALUE ...]\n");
     return 2;
+  }
+  if (!strcmp(argv[1], "paced")) {
+    paced(argc, argv);
+    return 0;
+  }
+  if (!strcmp(argv[1], "many")) {
+    many(argc, argv);
+    return 0;
   }
   long records = atol(argv[4]), number = atol(argv[5]);
   if (records < 1 || number < 1) die("arguments", "numbers are at least 1");
@@ -205,7 +418,7 @@ int main(int argc, char** argv) {
   } else if (!strcmp(argv[1], "latency")) {
     latency(argv[2], argv[3], records, (size_t)number, argc - 6, argv + 6);
   } else {
-    die(argv[1], "is not produce, consume or latency");
+    die(argv[1], "is not produce, consume, latency, paced or many");
   }
   return 0;
 }
