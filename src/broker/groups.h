@@ -96,6 +96,12 @@ class Groups {
   runtime::Task<void> await_commit(Part& part, std::shared_ptr<replica::Partition> partition, Offset last,
                                    std::int32_t index, coordinator::AppendId id);
   runtime::Task<void> load(Part& part, PartitionId partition, LeaderEpoch epoch);
+  // Until the in-sync set has everything before `end`; false: leadership or the process ended. A member that hangs
+  // holds it up until it leaves the set (replica.lag.time.max.ms, or the end of its session). No shorter bound is
+  // right: as long as it is in the set it may lead next, and without these records. Little would be gained: what a
+  // group needs to go on (a new generation, a commit) is not committed either while that member hangs, in Kafka
+  // neither, and who is in a group keeps what it reads, for heartbeats are answered during a load. Only offsets could
+  // be read sooner, and those may go again.
   static runtime::Task<bool> all_committed(Part& part, replica::Partition& partition, Offset end);
   void arm(Part& part);
 
