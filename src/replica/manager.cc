@@ -230,12 +230,6 @@ Task<Result<>> ReplicaManager::start() {
       };
       co_await call(*shards_[i], std::move(place));
     }
-    auto sweep = [this, paths = directory->leftovers()] {
-      for (const auto& path : paths) {
-        if (auto gone = files_.remove_all(path); !gone) WEIR_LOG(warn, "{}", gone.error().message);
-      }
-    };
-    co_await pool_.run(std::move(sweep));
   }
   if (loaded > 0) {
     WEIR_LOG(info, "loaded {} partitions in {} ms after {} stop", loaded,
@@ -258,6 +252,7 @@ Task<Result<>> ReplicaManager::start() {
   scope_ = std::make_unique<runtime::Scope>(*shard);
   checkpoint_bell_ = std::make_unique<runtime::Waiter>(*shard);
   scope_->spawn(checkpoint_loop());
+  for (const auto& directory : directories_) scope_->spawn(sweep(directory->leftovers()));
   co_return Result<>{};
 }
 

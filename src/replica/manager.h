@@ -245,6 +245,7 @@ class ReplicaManager {
   void remember(const std::vector<PartitionView>& all, std::size_t failed);
   void show(metrics::Registry& metrics);
   runtime::Task<void> checkpoint_loop();
+  runtime::Task<void> sweep(std::vector<std::string> leftovers);
   runtime::Task<bool> checkpoint();
   static void keep_marks(const std::vector<log::Directory::Marks>& written,
                          const std::vector<log::Directory::Marks>& failed, std::vector<log::Directory::Marks>& out);

@@ -412,6 +412,8 @@ TEST(Manager, WhatAStopLeftToRemoveGoesWithTheNextStart) {
   machine.stop();
   ASSERT_EQ(entries(machine, "t-0").size(), 1U);
   ASSERT_TRUE(machine.start());
+  EXPECT_EQ(entries(machine, "t-0").size(), 1U) << "nobody waits for it";
+  machine.world.settle();
   EXPECT_EQ(entries(machine, "t-0").size(), 0U);
   EXPECT_FALSE(machine.find("t"));
 }

@@ -102,6 +102,16 @@ Task<void> ReplicaManager::checkpoint_loop() {
   }
 }
 
+// What deletions left when this broker was stopped. Nobody waits for it: ten thousand directories take a minute, and
+// their names are nobody else's.
+Task<void> ReplicaManager::sweep(std::vector<std::string> leftovers) {
+  for (const auto& path : leftovers) {
+    if (stopping_) co_return;
+    auto remove = [this, &path] { return files_.remove_all(path); };
+    if (auto gone = co_await pool_.run(std::move(remove)); !gone) WEIR_LOG(warn, "{}", gone.error().message);
+  }
+}
+
 // A log that was cut may grow again with other records: a recovery point of before would let them pass unchecked after
 // a crash. Many ask at once after an election; those that come while one is written share the next.
 Task<Result<>> ReplicaManager::checkpoint_now() {
