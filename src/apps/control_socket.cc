@@ -145,8 +145,7 @@ std::expected<std::string, std::string> ask_supervisor(const std::string& folder
   if (!at.there() || fd < 0 || connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     const int number = errno;
     if (fd >= 0) close(fd);
-    return std::unexpected(
-        fmt::format("cannot reach the supervisor by {}/{}: {}", folder, file_name, std::strerror(number)));
+    return std::unexpected(fmt::format("{} by {}/{}: {}", unreachable_text, folder, file_name, std::strerror(number)));
   }
   send_all(fd, line + "\n");
   std::string answer;
@@ -169,7 +168,7 @@ std::expected<std::string, std::string> ask_supervisor(const std::string& folder
   }
   if (answer.starts_with("ok ")) return answer.substr(3);
   if (answer.starts_with("error ")) return std::unexpected(answer.substr(6));
-  return std::unexpected("the supervisor ended before it answered");
+  return std::unexpected(std::string(unanswered_text));
 }
 
 }  // namespace weir::apps

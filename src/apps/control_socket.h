@@ -1,6 +1,6 @@
-// How `weir restart` and `weir down --broker` speak to the supervisor that runs elsewhere: a Unix socket in DIR/run,
-// open to its owner alone. A client sends one line, "restart 2" or "down 2"; the answer is "ok TEXT" or "error TEXT"
-// once it is done, then the end.
+// How `weir restart`, `weir down --broker` and the control plane speak to the supervisor that runs elsewhere: a Unix
+// socket in DIR/run, open to its owner alone. A client sends one line, "restart 2", "down 2", "start 2", "add 4" or
+// "remove 4"; the answer is "ok TEXT" or "error TEXT" once it is done, then the end.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include <list>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/units.h"
@@ -51,6 +52,10 @@ class ControlSocket {
   std::uint64_t last_number_ = 0;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
+
+// Beginnings of errors: nobody was asked, nobody answered.
+inline constexpr std::string_view unreachable_text = "cannot reach the supervisor";
+inline constexpr std::string_view unanswered_text = "the supervisor ended before it answered";
 
 // Sends `line` to the supervisor that listens in `folder` and waits for its answer. The errors are sentences.
 std::expected<std::string, std::string> ask_supervisor(const std::string& folder, const std::string& line,

@@ -33,6 +33,7 @@ int DataDir::brokers() const {
   std::error_code error;
   for (int id = cli::brokers_max; id > 0; --id) {
     if (std::filesystem::exists(broker_data(id) + "/meta.properties", error)) return id;
+    if (std::filesystem::exists(broker_asked(id), error)) return id;
   }
   return 0;
 }

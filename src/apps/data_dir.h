@@ -1,6 +1,7 @@
 // What lies where in the folder of `weir up` (--data DIR).
 //
 //   run/lock  run/state.json  run/control  log/NAME.log  zookeeper/  broker-N/server.properties  broker-N/data/
+//   broker-N/api.json  what the API asks of a broker (local_spec.h), beside certificates
 #pragma once
 
 #include <expected>
@@ -26,9 +27,10 @@ class DataDir {
   std::string zookeeper() const { return path_ + "/zookeeper"; }
   std::string broker(int id) const { return path_ + "/broker-" + std::to_string(id); }
   std::string broker_data(int id) const { return broker(id) + "/data"; }
+  std::string broker_asked(int id) const { return broker(id) + "/api.json"; }
   std::string broker_name(int id) const { return "broker-" + std::to_string(id); }
 
-  // How many brokers have lived here: the highest id whose data says whose it is. 0: none yet.
+  // How many brokers have lived here: the highest id whose data says whose it is, or that the API made. 0: none yet.
   int brokers() const;
 
   // Makes the folders that are missing, of this many brokers.

@@ -3,12 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "apps/supervised.h"
 #include "base/log.h"
+#include "cli/place.h"
+#include "cli/text.h"
+#include "config/properties.h"
 #include "msk/kafka.h"
+#include "msk/local.h"
 #include "msk/store.h"
 
 namespace weir::apps {
@@ -28,14 +31,14 @@ std::string version_of(const std::string& level) {
 
 void fill(msk::Cluster& cluster, const cli::State& state) {
   const auto now = runtime::Shard::current()->clock().wall();
-  std::set<std::string> zones;
   std::map<std::int32_t, milliseconds> members;
   cluster.supervised.clear();
+  bool metrics = false;
   for (const auto& process : state.processes) {
     if (process.role != "broker" || !process.id) continue;
     const auto before = cluster.members.find(*process.id);
     members[*process.id] = before == cluster.members.end() ? now : before->second;
-    zones.insert(process.rack.empty() ? "use1-az1" : process.rack);
+    metrics = metrics || process.addresses.contains("metrics");
     const auto listener = process.addresses.find("PLAINTEXT");
     const auto any = std::ranges::find_if(process.addresses, [](const auto& a) { return a.first != "metrics"; });
     if (listener != process.addresses.end()) {
@@ -45,14 +48,20 @@ void fill(msk::Cluster& cluster, const cli::State& state) {
     }
   }
   cluster.members = std::move(members);
-  cluster.zones.assign(zones.begin(), zones.end());
-  cluster.subnets.clear();
-  for (std::size_t i = 1; i <= cluster.zones.size(); ++i) cluster.subnets.push_back(fmt::format("subnet-{:08x}", i));
+  msk::fit_zones(cluster);
   auto& spec = cluster.spec;
-  spec.kafka_version = version_of(state.kafka_version);
+  const auto* version = msk::find_kafka_version(spec.kafka_version);
+  if (version == nullptr || version->level != state.kafka_version) {
+    spec.kafka_version = version_of(state.kafka_version);
+    spec.previous_version.clear();
+  }
   spec.brokers = static_cast<std::int32_t>(cluster.members.size());
-  spec.instance_type = "kafka.m5.large";
-  spec.client_broker = msk::ClientBroker::plaintext;
+  spec.defaults = local_defaults(state, spec.brokers);
+  spec.jmx_exporter = metrics;
+  if (spec.instance_type.empty()) {
+    spec.instance_type = msk::local_instance_type;
+    spec.client_broker = msk::ClientBroker::plaintext;
+  }
   spec.in_cluster = false;
 }
 
@@ -65,6 +74,10 @@ Task<msk::Stored<>> write(runtime::Shard& shard, runtime::Random& random, zkclie
   if (it != clusters->end()) {
     auto there = co_await store.cluster(it->id);
     if (!there) co_return std::unexpected(there.error());
+    if (there->value.supervised.empty()) {
+      co_return std::unexpected(
+          msk::StoreError{msk::StoreError::Kind::exists, "another cluster of this name was created by the API"});
+    }
     const auto before = there->value;
     fill(there->value, state);
     if (there->value == before || !before.active_operation.empty()) co_return msk::Stored<>();
@@ -92,6 +105,14 @@ Task<msk::Stored<>> write(runtime::Shard& shard, runtime::Random& random, zkclie
 }
 
 }  // namespace
+
+std::string local_defaults(const cli::State& state, std::int32_t brokers) {
+  const auto text = cli::server_properties(cli::Place{}, brokers, "", state.kafka_version, "", 1);
+  auto file = config::parse_properties(text).value_or(config::Properties{});
+  std::erase_if(file, [](const auto& entry) { return !msk::settable(entry.first); });
+  for (const auto& [key, value] : state.overrides) file.insert_or_assign(key, value);
+  return config::to_text(file);
+}
 
 Task<void> record_local_cluster(runtime::Shard& shard, runtime::Random& random, zkclient::Zk& zk, msk::Realm realm,
                                 cli::State state) {

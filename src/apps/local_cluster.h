@@ -1,6 +1,7 @@
 // The cluster `local`: that of `weir up`, as the MSK API shows it.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "cli/state.h"
@@ -10,6 +11,9 @@
 #include "zkclient/zk.h"
 
 namespace weir::apps {
+
+// What brokers of `weir up` have without a configuration, when there are so many: a ClusterSpec's defaults.
+std::string local_defaults(const cli::State& state, std::int32_t brokers);
 
 // Its record is as `state` says: made where there is none, through the store as any other cluster's, with an operation
 // that has nothing to do. What goes wrong is said in the log: `local` is not needed for anything else.

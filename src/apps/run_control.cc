@@ -1,3 +1,4 @@
+#include <arpa/inet.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -54,6 +55,11 @@ constexpr milliseconds connect_max{30'000};
 constexpr milliseconds stop_all_max{25'000};
 
 std::int64_t now_s() { return std::chrono::duration_cast<seconds>(runtime::system_clock().wall()).count(); }
+
+bool is_address(const std::string& host) {
+  unsigned char bytes[16];
+  return inet_pton(AF_INET, host.c_str(), bytes) == 1 || inet_pton(AF_INET6, host.c_str(), bytes) == 1;
+}
 
 bool on_loopback(const std::string& host) { return host.starts_with("127.") || host == "::1" || host == "localhost"; }
 
@@ -135,7 +141,7 @@ class ControlPlane {
   ApiCertificate certificate_;
   std::unique_ptr<zkclient::Zk> session_;
   std::unique_ptr<zkclient::Zk> zk_;
-  SeatedPlace place_;
+  SeatedPlace place_{supervised_};
   msk::EmptyStarts empty_starts_;
   std::unique_ptr<Certificates> certificates_;
   std::unique_ptr<msk::Service> service_;
@@ -151,7 +157,19 @@ msk::ServiceOptions ControlPlane::service_options() {
   // A broker that was killed can come back when its session is over: on one machine that need not take long.
   out.move_rate = options_.move_rate;
   out.broker_overrides = {{"zookeeper.session.timeout.ms", "6000"}};
+  out.local.defaults = [this](std::int32_t brokers) { return local_defaults(supervised_.state(), brokers); };
+  out.local.listener = [this](std::int32_t broker) { return supervised_.listener_of(broker); };
+  out.local.fixed = [this] {
+    std::vector<std::string> keys;
+    for (const auto& [key, value] : supervised_.state().overrides) keys.push_back(key);
+    return keys;
+  };
   out.certify = [this](std::string common_name, std::vector<std::string> names, std::vector<std::string> addresses) {
+    // `weir up --advertise` may say a name.
+    for (auto& address : addresses) {
+      if (!is_address(address)) names.push_back(address);
+    }
+    std::erase_if(addresses, [](const std::string& address) { return !is_address(address); });
     return certificates_->issue(std::move(common_name), std::move(names), std::move(addresses));
   };
   out.entitled = [this] { return seat_->confirm(); };
@@ -226,6 +244,7 @@ Task<bool> ControlPlane::gained() {
     return runtime::system_files().write_private(path, text);
   };
   if (auto written = co_await pool_->run(std::move(write)); !written) WEIR_LOG(warn, "{}", written.error().message);
+  co_await supervised_.learn();
   if (options_.supervised) {
     co_await record_local_cluster(shard(), runtime::system_random(), *zk_, service_options().realm,
                                   supervised_.state());
@@ -257,10 +276,7 @@ Task<std::expected<void, std::string>> ControlPlane::start() {
     co_return std::unexpected(fmt::format("ZooKeeper at {} does not answer (--zookeeper)", options_.zookeeper));
   }
   zk_ = zkclient::make_patient(*session_, session_timeout);
-  if (options_.supervised) {
-    co_await supervised_.start();
-    place_.set_supervised(&supervised_);
-  }
+  co_await supervised_.start();
   certificates_ = std::make_unique<Certificates>(shard(), authority_, place_, options_.certificate_s);
   service_ = std::make_unique<msk::Service>(shard(), runtime::system_random(), *zk_, place_, service_options());
   if (auto started = co_await service_->start(); !started) co_return std::unexpected(started.error());

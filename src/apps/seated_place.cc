@@ -37,69 +37,67 @@ SeatedPlace::Task<SeatedPlace::Outcome<std::string>> SeatedPlace::free_block(std
 }
 
 std::string SeatedPlace::address_of(const std::string& block, std::int32_t id) const {
+  if (block.empty()) return supervised_.host_of(id);  // `local` has no block
   return provision::block_address(block, id).value_or("");
 }
 
 SeatedPlace::Task<SeatedPlace::Outcome<>> SeatedPlace::put(provision::BrokerSpec spec) {
-  if (supervised(spec.key) != nullptr) co_return Supervised::refuse();
   if (!machine_) co_return not_here();
+  if (is_local(spec.key)) co_return co_await supervised_.put(std::move(spec));
   co_return co_await machine_->put(std::move(spec));
 }
 
 SeatedPlace::Task<SeatedPlace::Outcome<>> SeatedPlace::start(BrokerKey key, milliseconds wait) {
-  if (auto* up = supervised(key)) {
-    const auto now = up->status(key.broker);
-    if (now && now->state == provision::BrokerState::running) co_return Outcome<>();
-    co_return co_await up->restart(key.broker, wait);
-  }
   if (!machine_) co_return not_here();
+  if (is_local(key)) co_return co_await supervised_.start(key.broker, wait);
   co_return co_await machine_->start(std::move(key), wait);
 }
 
 SeatedPlace::Task<SeatedPlace::Outcome<>> SeatedPlace::stop(BrokerKey key, provision::StopHow how) {
-  if (auto* up = supervised(key)) co_return co_await up->down(key.broker, how.deadline);
   if (!machine_) co_return not_here();
+  if (is_local(key)) co_return co_await supervised_.down(key.broker, how.deadline);
   co_return co_await machine_->stop(std::move(key), how);
 }
 
 SeatedPlace::Task<SeatedPlace::Outcome<>> SeatedPlace::kill(BrokerKey key) {
-  if (auto* up = supervised(key)) co_return co_await up->kill(key.broker);
   if (!machine_) co_return not_here();
+  if (is_local(key)) co_return co_await supervised_.kill(key.broker);
   co_return co_await machine_->kill(std::move(key));
 }
 
 SeatedPlace::Task<SeatedPlace::Outcome<>> SeatedPlace::restart(BrokerKey key, provision::StopHow how,
                                                                milliseconds wait) {
-  if (auto* up = supervised(key)) co_return co_await up->restart(key.broker, how.deadline + wait);
   if (!machine_) co_return not_here();
+  if (is_local(key)) co_return co_await supervised_.restart(key.broker, how.deadline + wait);
   co_return co_await machine_->restart(std::move(key), how, wait);
 }
 
 SeatedPlace::Task<SeatedPlace::Outcome<>> SeatedPlace::remove(BrokerKey key, bool with_data) {
-  if (supervised(key) != nullptr) co_return Supervised::refuse();
   if (!machine_) co_return not_here();
+  if (is_local(key)) co_return co_await supervised_.remove(key.broker, with_data);
   co_return co_await machine_->remove(std::move(key), with_data);
 }
 
 std::optional<provision::BrokerStatus> SeatedPlace::status(const BrokerKey& key) const {
-  if (const auto* up = supervised(key)) return up->status(key.broker);
+  if (is_local(key)) return supervised_.status(key.broker);
   return machine_ ? machine_->status(key) : std::nullopt;
 }
 
 std::optional<provision::BrokerSpec> SeatedPlace::spec(const BrokerKey& key) const {
+  if (is_local(key)) return supervised_.spec(key.broker);
   return machine_ ? machine_->spec(key) : std::nullopt;
 }
 
 std::vector<BrokerKey> SeatedPlace::brokers() const {
-  auto out = machine_ ? machine_->brokers() : std::vector<BrokerKey>();
-  if (supervised_ != nullptr) {
-    for (auto& key : supervised_->brokers()) out.push_back(std::move(key));
-  }
+  if (!machine_) return {};
+  auto out = machine_->brokers();
+  for (auto& key : supervised_.brokers()) out.push_back(std::move(key));
   return out;
 }
 
 SeatedPlace::Task<SeatedPlace::Outcome<provision::Volume>> SeatedPlace::volume(BrokerKey key) {
   if (!machine_) co_return not_here();
+  if (is_local(key)) co_return co_await supervised_.volume(key.broker);
   co_return co_await machine_->volume(std::move(key));
 }
 

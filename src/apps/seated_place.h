@@ -1,5 +1,6 @@
 // The place as the control plane's service sees it: the machine's brokers while this control plane is the active one,
-// which alone may open the directory; else nobody's. And, inside `weir up`, the brokers of that.
+// which alone may open the directory; else nobody's. And the brokers of the `weir up` that runs on the folder, as the
+// cluster `local`: the active one alone changes them, too.
 #pragma once
 
 #include <memory>
@@ -18,8 +19,8 @@ class SeatedPlace final : public provision::Place {
   template <class T = void>
   using Task = runtime::Task<T>;
 
-  // `supervised` outlives this; null: there are none.
-  void set_supervised(Supervised* supervised) { supervised_ = supervised; }
+  // `supervised` outlives this.
+  explicit SeatedPlace(Supervised& supervised) : supervised_(supervised) {}
   void open(std::unique_ptr<provision::Machine> machine);
   // Ends what is under way; the brokers run on.
   Task<void> close() override;
@@ -42,13 +43,10 @@ class SeatedPlace final : public provision::Place {
   void listen(std::function<void(const provision::BrokerEvent&)> listener) override;
 
  private:
-  // Null for brokers of the machine.
-  Supervised* supervised(const provision::BrokerKey& key) const {
-    return key.cluster == Supervised::cluster ? supervised_ : nullptr;
-  }
+  static bool is_local(const provision::BrokerKey& key) { return key.cluster == Supervised::cluster; }
 
   std::unique_ptr<provision::Machine> machine_;
-  Supervised* supervised_ = nullptr;
+  Supervised& supervised_;
   std::function<void(const provision::BrokerEvent&)> listener_;
 };
 

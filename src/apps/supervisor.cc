@@ -119,6 +119,11 @@ void Supervisor::set_state(Child& child, std::string_view state) {
 }
 
 void Supervisor::launch(Child& child) {
+  if (child.spec.renew) {
+    if (auto renewed = child.spec.renew(child.state); !renewed) {
+      hooks_.say(fmt::format("{}: {}", child.name(), renewed.error()));
+    }
+  }
   int pipe_fds[2];
   if (pipe2(pipe_fds, O_CLOEXEC) != 0) throw std::system_error(errno, std::generic_category(), "pipe");
   int log = open(child.spec.log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
@@ -387,13 +392,10 @@ void Supervisor::ask_to_end(Child& child, int signal) {
 }
 
 void Supervisor::order(const std::string& role, std::int32_t id, bool again, Done done) {
-  const auto is_it = [&](const auto& child) { return child->state.role == role && child->state.id == id; };
-  const auto it = std::ranges::find_if(children_, is_it);
-  if (it == children_.end()) return done(std::unexpected(fmt::format("there is no {} {} here", role, id)));
-  Child& child = **it;
-  if (child.done) {
-    return done(std::unexpected(fmt::format("{} is being stopped or restarted already", child.name())));
-  }
+  auto* found = find(role, id);
+  if (found == nullptr) return done(std::unexpected(fmt::format("there is no {} {} here", role, id)));
+  Child& child = *found;
+  if (child.done) return done(std::unexpected(fmt::format("{} {}", child.name(), busy_text)));
   child.wanted = again;
   if (child.running) {
     child.done = std::move(done);
@@ -407,6 +409,41 @@ void Supervisor::order(const std::string& role, std::int32_t id, bool again, Don
   }
   set_state(child, "stopped");
   done(fmt::format("{} is stopped", child.name()));
+}
+
+Supervisor::Child* Supervisor::find(const std::string& role, std::int32_t id) const {
+  const auto is_it = [&](const auto& child) { return child->state.role == role && child->state.id == id; };
+  const auto it = std::ranges::find_if(children_, is_it);
+  return it == children_.end() ? nullptr : it->get();
+}
+
+void Supervisor::start_child(const std::string& role, std::int32_t id, Done done) {
+  auto* child = find(role, id);
+  if (child != nullptr && child->state.state == "running") return done(fmt::format("{} runs already", child->name()));
+  if (child == nullptr || !child->may_get_ready() || child->done) return order(role, id, true, std::move(done));
+  child->done = std::move(done);
+}
+
+void Supervisor::add_child(ChildSpec spec) {
+  auto child = std::make_unique<Child>();
+  child->state = spec.state;
+  child->spec = std::move(spec);
+  child->wanted = false;
+  const auto same = [&](const auto& other) { return other->state.role == child->state.role; };
+  const auto last = std::find_if(children_.rbegin(), children_.rend(), same);
+  auto& added = **children_.insert(last.base(), std::move(child));
+  set_state(added, "stopped");
+}
+
+std::expected<void, std::string> Supervisor::remove_child(const std::string& role, std::int32_t id) {
+  auto* child = find(role, id);
+  if (child == nullptr) return {};
+  if (child->running || child->done || child->clearing > 0 || child->launch_again != forever) {
+    return std::unexpected(fmt::format("{} {}", child->name(), busy_text));
+  }
+  std::erase_if(children_, [child](const auto& one) { return one.get() == child; });
+  set_state(*children_.front(), std::string(children_.front()->state.state));
+  return {};
 }
 
 void Supervisor::restart_child(const std::string& role, std::int32_t id, Done done) {
@@ -452,7 +489,7 @@ void Supervisor::stop_stage(int stage) {
 
 void Supervisor::stop() {
   stopping_ = true;
-  for (auto& child : children_) child->finish(std::unexpected("all is being stopped"));
+  for (auto& child : children_) child->finish(std::unexpected(std::string(ending_text)));
   for (int stage = children_.back()->spec.stage; stage >= 0; --stage) stop_stage(stage);
   for (auto& child : children_) {
     if (child->clearing <= 0) continue;

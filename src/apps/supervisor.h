@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/units.h"
@@ -35,6 +36,8 @@ struct ChildSpec {
   // may block and make threads), and is over before the child is started again.
   std::function<void()> clear_up;
   milliseconds clear_up_max{10'000};  // then it is killed
+  // Before each start: what it is started with may be another by now, and its addresses with it. An error is said.
+  std::function<std::expected<void, std::string>(cli::ProcessState& state)> renew;
 };
 
 struct SupervisorHooks {
@@ -72,6 +75,15 @@ class Supervisor {
   // ended, or when that failed. A child that was stopped stays so until restart(). One order a child at a time.
   void restart_child(const std::string& role, std::int32_t id, Done done);
   void stop_child(const std::string& role, std::int32_t id, Done done);
+  // One that runs is left alone; one that is on its way is waited for.
+  void start_child(const std::string& role, std::int32_t id, Done done);
+  // One more, behind the others of its role; stopped until it is ordered to start.
+  void add_child(ChildSpec spec);
+  // For good; only of one that is stopped.
+  std::expected<void, std::string> remove_child(const std::string& role, std::int32_t id);
+  // The end of an order's error when another one of the same child is being carried out.
+  static constexpr std::string_view busy_text = "is being stopped or restarted already";
+  static constexpr std::string_view ending_text = "all is being stopped";
 
   // Descriptors that run() watches beside its own: `fds` names them, `take` is called when one can be read.
   void watch(std::function<std::vector<int>()> fds, std::function<void()> take);
@@ -97,6 +109,7 @@ class Supervisor {
   void ask_to_end(Child& child, int signal);
   void stop_stage(int stage);
   void order(const std::string& role, std::int32_t id, bool again, Done done);
+  Child* find(const std::string& role, std::int32_t id) const;
   std::string failure_of(const Child& child) const;
   nanoseconds now() const;
 

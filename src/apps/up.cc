@@ -17,7 +17,6 @@
 #include <thread>
 
 #include "apps/control_socket.h"
-#include "apps/left_session.h"
 #include "apps/process.h"
 #include "apps/run.h"
 #include "base/log.h"
@@ -25,6 +24,7 @@
 #include "cli/place.h"
 #include "cli/text.h"
 #include "config/broker_config.h"
+#include "msk/kafka.h"
 #include "runtime/clock.h"
 
 namespace weir::apps {
@@ -32,8 +32,6 @@ namespace weir::apps {
 using cli::host_port;
 
 namespace {
-
-constexpr milliseconds session_end_max{5000};
 
 std::string_view level_name(logging::Level level) {
   switch (level) {
@@ -83,25 +81,6 @@ std::expected<std::unique_ptr<runtime::File>, std::string> lock(const DataDir& d
   if (auto state = dir.read_state(); state && supervisor_runs(*state)) pid = state->find("supervisor")->process.pid;
   return std::unexpected(fmt::format("weir is already running on {0}{1}; `weir down --data {2}` stops it", dir.path(),
                                      pid == 0 ? "" : fmt::format(" (pid {})", pid), cli::shell_quoted(dir.path())));
-}
-
-std::expected<void, std::string> check_ports(const cli::UpOptions& options, const config::BrokerConfig& broker) {
-  const auto beside = options.listen_host == "127.0.0.1" ? " or another loopback address with --listen 127.0.1.1" : "";
-  const auto problem = [&](const std::string& host, std::uint16_t port, const char* option) {
-    auto text = listen_problem(host, port, option);
-    if (text && text->find("another port") != std::string::npos) *text += beside;
-    return text;
-  };
-  for (const auto& e : broker.listeners) {
-    if (auto text = problem(e.host, e.port, "--port")) return std::unexpected(*text);
-    if (e.port == options.zookeeper_port && e.host == cli::zookeeper_host(options)) {
-      return std::unexpected(fmt::format("--port and --zookeeper-port cannot both be {}", e.port));
-    }
-  }
-  if (const auto& metrics = broker.weir_metrics_listener) {
-    if (auto text = problem(metrics->host, metrics->port, "--metrics-port")) return std::unexpected(*text);
-  }
-  return {};
 }
 
 // What each of several brokers must have of its own cannot be said for all.
@@ -179,57 +158,6 @@ ChildSpec control_child(const cli::UpOptions& options, const DataDir& dir, const
   return child;
 }
 
-// A file that says what it is to say stays as it is: on a full disk none could be written.
-std::expected<void, std::string> write_if_other(const std::string& path, const std::string& text) {
-  auto& files = runtime::system_files();
-  if (const auto before = files.read_whole(path); before && *before == text) return {};
-  if (auto written = files.write_whole(path, text); !written) return std::unexpected(written.error().message);
-  return {};
-}
-
-// Writes the broker's file, when it would load and its addresses are free.
-std::expected<ChildSpec, std::string> broker_child(const cli::UpOptions& options, const DataDir& dir,
-                                                   const std::string& program, const cli::Place& place, int brokers,
-                                                   const std::string& kafka_version,
-                                                   std::vector<std::string>& warnings) {
-  const auto properties_path = dir.broker(place.id) + "/server.properties";
-  const auto zookeeper = host_port(cli::zookeeper_host(options), options.zookeeper_port);
-  const auto cores = std::max(1U, std::thread::hardware_concurrency());
-  const auto text = cli::server_properties(place, brokers, zookeeper, kafka_version, dir.broker_data(place.id), cores);
-  auto file = config::parse_properties(text);
-  if (!file) return std::unexpected(file.error());
-  for (const auto& [key, value] : options.overrides) file->insert_or_assign(key, value);
-  auto loaded = config::load_broker_config({{}, {}, *file});
-  if (!loaded) return std::unexpected(fmt::format("{}", fmt::join(loaded.error(), "\n")));
-  if (auto free = check_ports(options, loaded->config); !free) return std::unexpected(free.error());
-  if (auto written = write_if_other(properties_path, text); !written) return std::unexpected(written.error());
-  for (auto& warning : loaded->warnings) {
-    if (std::ranges::find(warnings, warning) == warnings.end()) warnings.push_back(std::move(warning));
-  }
-
-  ChildSpec child;
-  child.stage = 1;
-  child.state.role = "broker";
-  child.state.id = loaded->config.broker_id.value;
-  child.state.rack = loaded->config.rack;
-  for (const auto& e : loaded->config.advertised) child.state.addresses[e.listener] = host_port(e.host, e.port);
-  if (const auto& metrics = loaded->config.weir_metrics_listener) {
-    child.state.addresses["metrics"] = host_port(metrics->host, metrics->port);
-  }
-  child.program = "/proc/self/exe";
-  child.argv = {program, "broker", "--config", properties_path, "--ready-fd", std::to_string(child_ready_fd)};
-  for (const auto& [key, value] : options.overrides) {
-    child.argv.push_back("--override");
-    child.argv.push_back(key + "=" + value);
-  }
-  for (auto& flag : log_flags(options.log)) child.argv.push_back(std::move(flag));
-  child.log_path = dir.log(dir.broker_name(place.id));
-  child.stop_all_signal = stop_with_all_signal;
-  child.ready_max = milliseconds(600'000);  // after a crash it may have much to recover
-  child.clear_up = [log_dir = loaded->config.log_dirs.front()] { end_left_session(log_dir, session_end_max); };
-  return child;
-}
-
 }  // namespace
 
 std::vector<std::string> log_flags(const cli::LogOptions& log) {
@@ -288,11 +216,13 @@ std::expected<Plan, std::string> prepare(const cli::UpOptions& options, const Da
   }
   Plan plan;
   plan.kafka_version = kafka_version_of(options, dir.broker(1) + "/server.properties");
+  if (!options.kafka_version.empty()) {
+    if (auto forgotten = UpBrokers::forget_level(dir, *brokers); !forgotten) return std::unexpected(forgotten.error());
+  }
+  plan.brokers = std::make_unique<UpBrokers>(options, dir, program, plan.kafka_version, *brokers);
   plan.children.push_back(zookeeper_child(options, dir, program));
   for (int id = 1; id <= *brokers; ++id) {
-    auto place = cli::place_of(options, id);
-    if (!place) return std::unexpected(place.error());
-    auto child = broker_child(options, dir, program, *place, *brokers, plan.kafka_version, plan.warnings);
+    auto child = plan.brokers->child(id, plan.warnings);
     if (!child) return std::unexpected(child.error());
     plan.children.push_back(std::move(*child));
   }
@@ -307,14 +237,29 @@ std::expected<Plan, std::string> prepare(const cli::UpOptions& options, const Da
 
 namespace {
 
-// What `weir restart` and `weir down --broker` ask for.
-void take_order(Supervisor& supervisor, const std::string& line, ControlSocket::Answer answer) {
+// What `weir restart`, `weir down --broker` and the control plane ask for.
+void take_order(Supervisor& supervisor, UpBrokers& brokers, const std::string& line, ControlSocket::Answer answer) {
   const auto blank = line.find(' ');
   const auto what = line.substr(0, blank);
   int id = 0;
   if (blank != std::string::npos) std::from_chars(line.data() + blank + 1, line.data() + line.size(), id);
   if (what == "restart") return supervisor.restart_child("broker", id, std::move(answer));
   if (what == "down") return supervisor.stop_child("broker", id, std::move(answer));
+  if (what == "start") return supervisor.start_child("broker", id, std::move(answer));
+  if (what == "add") {
+    if (id >= 1 && id <= brokers.count()) return answer(fmt::format("broker {} is there already", id));
+    auto child = brokers.add(id);
+    if (!child) return answer(std::unexpected(child.error()));
+    supervisor.add_child(std::move(*child));
+    return answer(fmt::format("broker {} is there", id));
+  }
+  if (what == "remove") {
+    if (id > brokers.count()) return answer(fmt::format("broker {} is gone already", id));
+    if (id != brokers.count()) return answer(std::unexpected(fmt::format("broker {} is not the last one", id)));
+    if (auto gone = supervisor.remove_child("broker", id); !gone) return answer(std::unexpected(gone.error()));
+    brokers.remove();
+    return answer(fmt::format("broker {} is gone", id));
+  }
   answer(std::unexpected(fmt::format("this weir up does not know '{}'", what)));
 }
 
@@ -342,6 +287,9 @@ int supervise(const cli::UpOptions& options, const DataDir& dir, const Voice& vo
   state.kafka_version = plan->kafka_version;
   state.data_dir = dir.path();
   state.boot_id = boot_id();
+  for (const auto& [key, value] : options.overrides) {
+    if (msk::settable(key)) state.overrides[key] = value;
+  }
   cli::ProcessState self;
   self.role = "supervisor";
   self.process = identify(getpid());
@@ -352,6 +300,7 @@ int supervise(const cli::UpOptions& options, const DataDir& dir, const Voice& vo
   hooks.changed = [&](const std::vector<cli::ProcessState>& children) {
     state.processes = {self};
     state.processes.insert(state.processes.end(), children.begin(), children.end());
+    state.kafka_version = plan->brokers->level();
     if (auto written = dir.write_state(state); !written) voice.say(written.error());
   };
 
@@ -361,7 +310,7 @@ int supervise(const cli::UpOptions& options, const DataDir& dir, const Voice& vo
     voice.ready(cli::up_text(state, std::chrono::duration_cast<milliseconds>(runtime::system_clock().mono() - began),
                              options.detach));
     ControlSocket control(dir.control_folder(), [&](const std::string& line, ControlSocket::Answer answer) {
-      take_order(supervisor, line, std::move(answer));
+      take_order(supervisor, *plan->brokers, line, std::move(answer));
     });
     supervisor.watch([&] { return control.descriptors(); }, [&] { control.take(); });
     supervisor.run();

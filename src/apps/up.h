@@ -4,12 +4,14 @@
 #include <cstdint>
 #include <expected>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "apps/data_dir.h"
 #include "apps/supervisor.h"
+#include "apps/up_brokers.h"
 #include "cli/options.h"
 
 namespace weir::apps {
@@ -23,8 +25,9 @@ std::optional<std::string> listen_problem(const std::string& host, std::uint16_t
 
 struct Plan {
   std::string kafka_version;
-  std::vector<ChildSpec> children;    // in the order they start
-  std::vector<std::string> warnings;  // what the brokers will say of their configuration, each once
+  std::unique_ptr<UpBrokers> brokers;  // outlives the children
+  std::vector<ChildSpec> children;     // in the order they start
+  std::vector<std::string> warnings;   // what the brokers will say of their configuration, each once
 };
 
 // How many brokers there are to be: as many as lived in the folder, or more. The error says what to do about fewer.

@@ -30,6 +30,7 @@ json::object as_object(const State& state) {
     o["state"] = p.state;
     o["restarts"] = p.restarts;
     if (!p.rack.empty()) o["rack"] = p.rack;
+    if (p.given != 0) o["given"] = p.given;
     o["addresses"] = std::move(addresses);
     processes.push_back(std::move(o));
   }
@@ -39,6 +40,11 @@ json::object as_object(const State& state) {
   root["data"] = state.data_dir;
   root["boot_id"] = state.boot_id;
   root["processes"] = std::move(processes);
+  if (!state.overrides.empty()) {
+    json::object overrides;
+    for (const auto& [key, value] : state.overrides) overrides[key] = value;
+    root["overrides"] = std::move(overrides);
+  }
   return root;
 }
 
@@ -78,6 +84,12 @@ std::expected<State, std::string> parse_state(std::string_view text) {
   state.kafka_version = text_of(*o, "kafka_version");
   state.data_dir = text_of(*o, "data");
   state.boot_id = text_of(*o, "boot_id");
+  if (const json::value* overrides = o->if_contains("overrides"); overrides != nullptr && overrides->is_object()) {
+    for (const auto& entry : overrides->get_object()) {
+      if (entry.value().is_string())
+        state.overrides[std::string(entry.key())] = std::string(entry.value().get_string());
+    }
+  }
   for (const json::value& item : list->get_array()) {
     const json::object* p = item.if_object();
     if (p == nullptr) return std::unexpected("not a state of weir: a process is not an object");
@@ -88,6 +100,7 @@ std::expected<State, std::string> parse_state(std::string_view text) {
     s.state = text_of(*p, "state");
     s.restarts = number_of<std::uint32_t>(*p, "restarts");
     s.rack = text_of(*p, "rack");
+    s.given = number_of<std::uint32_t>(*p, "given");
     if (p->if_contains("id") != nullptr) s.id = number_of<std::int32_t>(*p, "id");
     if (const json::value* addresses = p->if_contains("addresses"); addresses != nullptr && addresses->is_object()) {
       for (const auto& entry : addresses->get_object()) {

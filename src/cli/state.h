@@ -27,6 +27,7 @@ struct ProcessState {
   std::map<std::string, std::string> addresses;  // by listener's name: "PLAINTEXT" -> "127.0.0.1:9092"
   std::uint32_t restarts = 0;                    // after it had died
   std::string rack;                              // a broker's zone; empty: none
+  std::uint32_t given = 0;  // which of what the API asked for it was started with; 0: nothing was asked
   friend bool operator==(const ProcessState&, const ProcessState&) = default;
 };
 
@@ -34,8 +35,9 @@ struct State {
   std::string version;        // of weir
   std::string kafka_version;  // the compatibility level
   std::string data_dir;
-  std::string boot_id;                  // of the machine: pids of an earlier boot mean nothing
-  std::vector<ProcessState> processes;  // the supervisor first, then in the order they start
+  std::string boot_id;                             // of the machine: pids of an earlier boot mean nothing
+  std::vector<ProcessState> processes;             // the supervisor first, then in the order they start
+  std::map<std::string, std::string> overrides{};  // --override, of keys that the API can set, too
 
   // The first of this role; with an id, the one that has it.
   const ProcessState* find(std::string_view role, std::optional<std::int32_t> id = {}) const;

@@ -343,15 +343,16 @@ Outcome<> Disk::remove(const BrokerKey& key, bool with_data) const {
   return {};
 }
 
-Volume Disk::volume(const BrokerKey& key) const {
+Volume Disk::volume(const BrokerKey& key) const { return volume_of(data(key)); }
+
+Volume volume_of(const std::string& data) {
   Volume out;
   std::error_code error;
-  for (fs::recursive_directory_iterator it(data(key), error), end; !error && it != end; it.increment(error)) {
+  for (fs::recursive_directory_iterator it(data, error), end; !error && it != end; it.increment(error)) {
     struct stat about{};
     if (lstat(it->path().c_str(), &about) == 0) out.used_bytes += about.st_blocks * 512;
   }
-  if (const auto free = runtime::system_files().free_bytes(data(key)))
-    out.free_bytes = static_cast<std::int64_t>(*free);
+  if (const auto free = runtime::system_files().free_bytes(data)) out.free_bytes = static_cast<std::int64_t>(*free);
   return out;
 }
 

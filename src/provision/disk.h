@@ -58,6 +58,9 @@ class Disk {
   std::string directory_;
 };
 
+// What lies in a log directory. Blocks.
+Volume volume_of(const std::string& data);
+
 // The server.properties of a spec; the error says what a spec may not hold. Pure. `cores` are this machine's.
 Outcome<std::string> properties_text(const BrokerSpec& spec, const std::string& directory, unsigned cores);
 

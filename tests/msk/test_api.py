@@ -73,11 +73,14 @@ def test_a_session_token_is_none_of_ours(plane):
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 403
 
 
-def test_the_cluster_of_weir_up_is_shown_and_changed_by_weir_up_only(kafka):
+def test_the_cluster_of_weir_up_is_there_to_stay(kafka):
     wait(lambda: kafka.list_clusters(ClusterNameFilter="local")["ClusterInfoList"])
     local = kafka.list_clusters(ClusterNameFilter="local")["ClusterInfoList"][0]
     arn, version = local["ClusterArn"], local["CurrentVersion"]
-    for answer in (refused(kafka.update_broker_count, ClusterArn=arn, CurrentVersion=version, TargetNumberOfBrokerNodes=3),
+    by_tls_only = {"EncryptionInTransit": {"ClientBroker": "TLS"}}
+    for answer in (refused(kafka.update_broker_count, ClusterArn=arn, CurrentVersion=version, TargetNumberOfBrokerNodes=16),
+                   refused(kafka.update_security, ClusterArn=arn, CurrentVersion=version, EncryptionInfo=by_tls_only),
                    refused(kafka.delete_cluster, ClusterArn=arn)):
-        assert answer["Error"]["Code"] == "BadRequestException" and "weir up" in answer["Error"]["Message"]
+        assert answer["Error"]["Code"] == "BadRequestException"
+        assert "weir up" in answer["Error"]["Message"] or "`local`" in answer["Error"]["Message"]
     assert over(kafka, kafka.reboot_broker(ClusterArn=arn, BrokerIds=["1"]))["OperationState"] == "REBOOT_COMPLETE"

@@ -14,6 +14,8 @@ EACH_SECOND = 50
 
 
 def secure(bootstrap, ca):
+    if ca is None:
+        return {"bootstrap.servers": bootstrap, "log_level": 0}
     return {"bootstrap.servers": bootstrap, "security.protocol": "ssl", "ssl.ca.location": str(ca), "log_level": 0}
 
 
@@ -113,12 +115,12 @@ class Library(Traffic):
 
     PARTITIONS = 6
 
-    def __init__(self, bootstrap, ca, topic):
+    def __init__(self, bootstrap, ca, topic, copies=3):
         super().__init__()
         self.topic, self.closed = topic, threading.Event()
         self.how = secure(bootstrap, ca)
         admin = AdminClient(self.how)  # its answers are lost with the handle
-        for made in admin.create_topics([NewTopic(topic, self.PARTITIONS, 3)]).values():
+        for made in admin.create_topics([NewTopic(topic, self.PARTITIONS, copies)]).values():
             made.result(30)
 
     def _write(self):

@@ -23,10 +23,6 @@ Task<Answer<Versioned<Cluster>>> changeable(Context& context, const aws::Request
   if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
   auto cluster = co_await labelled_cluster(context, request);
   if (!cluster) co_return cluster;
-  if (!cluster->value.supervised.empty()) {
-    co_return bad_request("clusterArn",
-                          "This cluster is that of `weir up`, whose options change it: weir up --brokers, --override.");
-  }
   if (auto may = may_change(context, cluster->value, *version); !may) co_return std::unexpected(may.error());
   co_return cluster;
 }
