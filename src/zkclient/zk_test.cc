@@ -295,6 +295,20 @@ TEST_P(ZkContract, ParentsAreMadeAndTreesRemoved) {
   });
 }
 
+TEST_P(ZkContract, LargeTreesAreRemovedManyNodesAtATime) {
+  with([this](Zk& zk) -> Task<void> {
+    for (int i = 0; i < 20; ++i) {
+      for (const auto* leaf : {"a", "b/c", "b/d/e"}) {
+        EXPECT_TRUE((co_await create_with_parents(zk, fmt::format("/r/x/{}/{}", i, leaf), "deep")).has_value());
+      }
+    }
+    EXPECT_TRUE((co_await remove_tree(shards_[0], zk, "/r/x", 7)).has_value());
+    EXPECT_FALSE((co_await zk.exists("/r/x"))->has_value());
+    EXPECT_TRUE((co_await remove_tree(shards_[0], zk, "/r/x")).has_value()) << "a missing one is fine";
+    EXPECT_TRUE((co_await zk.exists("/r"))->has_value());
+  });
+}
+
 TEST_P(ZkContract, ThousandsOfCallsAreInFlightAtOnce) {
   with([this](Zk& zk) -> Task<void> {
     std::size_t made = 0;
