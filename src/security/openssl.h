@@ -8,8 +8,6 @@
 #include <openssl/x509.h>
 #include <openssl/x509v3.h>
 
-#include <algorithm>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -75,9 +73,7 @@ inline const unsigned char* bytes_of(std::string_view text) {
 inline int give_password(char* to, int size, int, void* from) {
   if (from == nullptr) return 0;
   const auto& password = *static_cast<const std::string*>(from);
-  const auto n = std::min<std::size_t>(password.size(), static_cast<std::size_t>(size));
-  std::memcpy(to, password.data(), n);
-  return static_cast<int>(n);
+  return static_cast<int>(password.copy(to, static_cast<std::size_t>(size)));
 }
 
 }  // namespace weir::security

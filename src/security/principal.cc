@@ -247,7 +247,8 @@ Result<std::string> PrincipalMapper::map(const std::string& name) const {
       if (!rule.pattern) return name;
       if (boost::regex_match(name, *rule.pattern)) return replaced(rule, name);
     }
-  } catch (const std::exception&) {  // a pattern that would try for ever
+  } catch (const std::exception&) {
+    return none();  // a pattern that would try for ever
   }
   return none();
 }

@@ -4,6 +4,7 @@
 #include <openssl/pem.h>
 #include <openssl/provider.h>
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
