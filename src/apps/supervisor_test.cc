@@ -101,6 +101,27 @@ class Supervised {
         const int id = line.contains(' ') ? std::atoi(line.substr(line.find(' ')).c_str()) : 0;
         if (line.starts_with("restart ")) return supervisor.restart_child("broker", id, std::move(answer));
         if (line.starts_with("down ")) return supervisor.stop_child("broker", id, std::move(answer));
+        if (line.starts_with("start ")) return supervisor.start_child("broker", id, std::move(answer));
+        if (line.starts_with("remove ")) {
+          auto gone = supervisor.remove_child("broker", id);
+          if (!gone) return answer(std::unexpected(gone.error()));
+          return answer("gone");
+        }
+        if (line.starts_with("add ")) {
+          ChildSpec spec;
+          spec.state.role = "broker";
+          spec.state.id = id;
+          spec.stage = 1;
+          spec.program = "/bin/sh";
+          spec.argv = {"sh", "-c", scripts.back().text};
+          spec.log_path = folder / (cli::display_name(spec.state) + ".log");
+          spec.renew = [&events](cli::ProcessState&) -> std::expected<void, std::string> {
+            events << "renewed" << std::endl;
+            return {};
+          };
+          supervisor.add_child(std::move(spec));
+          return answer("there");
+        }
         if (line != "never") answer(std::unexpected("not known: " + line));
       });
       supervisor.watch([&] { return control.descriptors(); }, [&] { control.take(); });
@@ -404,6 +425,32 @@ TEST(Supervisor, TellsAChildWhetherItStopsAloneOrWithAll) {
   s.join();
   ASSERT_TRUE(wait_for_end(child, long_enough));
   EXPECT_EQ(text_of(heard), "alone\nall\nall\nall\n");
+}
+
+TEST(Supervisor, BrokersComeAndGoWhenTheyAreOrdered) {
+  Folder folder;
+  Supervised s(folder, {{"broker", serves, 1}});
+  s.until({"listens"});
+  EXPECT_EQ(ask_supervisor(folder.path, "start 1", long_enough), "broker 1 runs already");
+  EXPECT_FALSE(ask_supervisor(folder.path, "start 2", long_enough));
+  ASSERT_TRUE(ask_supervisor(folder.path, "add 2", long_enough));
+  s.until({"broker 1=running", "broker 2=stopped(0)"});
+  ASSERT_TRUE(ask_supervisor(folder.path, "start 2", long_enough));
+  s.until({"renewed"});
+  s.until({"broker 2=running"});
+  auto runs = ask_supervisor(folder.path, "remove 2", long_enough);
+  ASSERT_FALSE(runs);
+  EXPECT_TRUE(runs.error().ends_with(Supervisor::busy_text));
+  ASSERT_TRUE(ask_supervisor(folder.path, "restart 2", long_enough));
+  s.until({"renewed"});
+  ASSERT_TRUE(ask_supervisor(folder.path, "down 2", long_enough));
+  ASSERT_TRUE(ask_supervisor(folder.path, "remove 2", long_enough));
+  EXPECT_THAT(s.until({"broker 1=running"}), Not(HasSubstr("broker 2=running")));
+  EXPECT_TRUE(ask_supervisor(folder.path, "remove 2", long_enough)) << "it is gone";
+  EXPECT_FALSE(ask_supervisor(folder.path, "restart 2", long_enough));
+  s.signal(SIGTERM);
+  s.until({"over"});
+  s.join();
 }
 
 TEST(ControlSocket, WhatIsNoOrderIsRefusedAndHarmsNobody) {
