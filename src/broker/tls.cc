@@ -92,6 +92,7 @@ Result<net::TlsOptions> tls_options(const config::BrokerConfig& config, std::str
   const auto auth = keys("ssl.client.auth");
   if (auth == "required") options.client_auth = net::ClientAuth::required;
   if (auth == "requested") options.client_auth = net::ClientAuth::requested;
+  options.client_names = config::parse_list(keys("weir.ssl.client.names"));
   return options;
 }
 
@@ -120,9 +121,9 @@ Result<BrokerTls::Made> BrokerTls::make(const config::BrokerConfig& config, cons
 std::string BrokerTls::digest(const config::BrokerConfig& config, const std::string& listener) const {
   const auto options = tls_options(config, listener);
   if (!options) return options.error().message;
-  std::string all = fmt::format("{}|{}|{}|{}|{}", options->key_password, fmt::join(options->protocols, ","),
+  std::string all = fmt::format("{}|{}|{}|{}|{}|{}", options->key_password, fmt::join(options->protocols, ","),
                                 fmt::join(options->cipher_suites, ","), options->verify_hostname,
-                                static_cast<int>(options->client_auth));
+                                static_cast<int>(options->client_auth), fmt::join(options->client_names, ","));
   for (const auto* store : {&options->keystore, &options->truststore}) {
     all += fmt::format("|{}|{}|{}|", store->location, store->password, store->pem);
     if (store->location.empty()) continue;

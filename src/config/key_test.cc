@@ -43,8 +43,8 @@ TEST(Keys, NamesAreUniqueAndDefaultsAreGood) {
 
 TEST(Keys, EveryKeyOfKafkaIsKnown) {
   // 328 of Apache Kafka 3.9.1, 2 more that exist at run time only (replication throttles), 7 of 2.2.1 that are gone
-  // since, 2 of the authorizer, 10 of Weir.
-  EXPECT_EQ(broker_keys().all().size(), 328u + 2 + 7 + 2 + 10);
+  // since, 2 of the authorizer, 11 of Weir.
+  EXPECT_EQ(broker_keys().all().size(), 328u + 2 + 7 + 2 + 11);
   EXPECT_EQ(topic_keys().all().size(), 36u);
   EXPECT_EQ(broker_keys().find("num.partition"), nullptr);
 }

@@ -41,6 +41,9 @@ struct TlsOptions {
   std::vector<std::string> cipher_suites;     // IANA names; empty: OpenSSL's choice
   bool verify_hostname = true;                // a client: the server's certificate must be for the name we dialled
   ClientAuth client_auth = ClientAuth::none;  // a server
+  // A server, where not empty: it takes no client whose certificate is not one of a server, too, with one of these
+  // among its DNS names: "b-1.example", or ".example" for all that lie directly in it.
+  std::vector<std::string> client_names;
 };
 
 // What all connections of one configuration share. Immutable; from any shard.

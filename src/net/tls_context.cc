@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <openssl/err.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 #include <algorithm>
 #include <array>
@@ -156,6 +157,28 @@ Result<> use_cipher_suites(SSL_CTX* context, const std::vector<std::string>& wan
   return {};
 }
 
+// Who is one of TlsOptions::client_names. A client has its subject as it asks for it, so that this says nothing; names
+// and the right to be a server are the authority's to give.
+bool named(X509* certificate, const std::vector<std::string>& names) {
+  if (X509_check_purpose(certificate, X509_PURPOSE_SSL_SERVER, 0) != 1) return false;
+  constexpr unsigned flags = X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_SINGLE_LABEL_SUBDOMAINS;
+  return std::ranges::any_of(names, [&](const std::string& name) {
+    return X509_check_host(certificate, name.data(), name.size(), flags, nullptr) == 1;
+  });
+}
+
+int only_named(int ok, X509_STORE_CTX* store) {
+  if (ok == 1 && X509_STORE_CTX_get_error_depth(store) == 0) {
+    auto* ssl = static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
+    const auto* own = static_cast<const OpenSslContext*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
+    if (!named(X509_STORE_CTX_get_current_cert(store), own->client_names())) {
+      X509_STORE_CTX_set_error(store, X509_V_ERR_HOSTNAME_MISMATCH);
+      ok = 0;
+    }
+  }
+  return note_refused(ok, store);
+}
+
 Result<std::shared_ptr<const TlsContext>> make(const TlsOptions& options, bool server, runtime::Files& files) {
   ERR_clear_error();
   std::unique_ptr<SSL_CTX, SslContextFree> context(SSL_CTX_new(server ? TLS_server_method() : TLS_client_method()));
@@ -171,18 +194,18 @@ Result<std::shared_ptr<const TlsContext>> make(const TlsOptions& options, bool s
   } else if (server) {
     return bad("a TLS listener needs a key store");
   }
-  const bool asks = !server || options.client_auth != ClientAuth::none;
+  const bool asks = !server || options.client_auth != ClientAuth::none || !options.client_names.empty();
   if (asks) {
     if (auto done = use_truststore(context.get(), options, files); !done) return std::unexpected(done.error());
-    const bool must = !server || options.client_auth == ClientAuth::required;
-    SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | (must ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), note_refused);
+    const bool must = !server || options.client_auth == ClientAuth::required || !options.client_names.empty();
+    const auto each = server && !options.client_names.empty() ? only_named : note_refused;
+    SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | (must ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0), each);
   }
   if (server) {
     constexpr std::array<unsigned char, 4> id{'w', 'e', 'i', 'r'};
     SSL_CTX_set_session_id_context(context.get(), id.data(), id.size());
   }
-  const bool verify_hostname = !server && options.verify_hostname;
-  return std::make_shared<OpenSslContext>(std::move(context), verify_hostname, std::move(owner));
+  return std::make_shared<OpenSslContext>(std::move(context), options, std::move(owner));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "net/tls.h"
 
@@ -22,16 +23,23 @@ struct TlsOwner {
 
 class OpenSslContext final : public TlsContext {
  public:
-  OpenSslContext(std::unique_ptr<SSL_CTX, SslContextFree> context, bool verify_hostname, TlsOwner owner)
-      : context_(std::move(context)), verify_hostname_(verify_hostname), owner_(std::move(owner)) {}
+  OpenSslContext(std::unique_ptr<SSL_CTX, SslContextFree> context, const TlsOptions& options, TlsOwner owner)
+      : context_(std::move(context)),
+        verify_hostname_(options.verify_hostname),
+        client_names_(options.client_names),
+        owner_(std::move(owner)) {
+    SSL_CTX_set_app_data(context_.get(), this);
+  }
 
   SSL_CTX* get() const { return context_.get(); }
   bool verify_hostname() const { return verify_hostname_; }
+  const std::vector<std::string>& client_names() const { return client_names_; }
   const TlsOwner& owner() const { return owner_; }
 
  private:
   const std::unique_ptr<SSL_CTX, SslContextFree> context_;
   const bool verify_hostname_;
+  const std::vector<std::string> client_names_;
   const TlsOwner owner_;
 };
 

@@ -261,6 +261,32 @@ TEST_F(TlsTest, AClientWithoutACertificateIsRefusedWhereOneIsRequired) {
   EXPECT_NE(server_error_.find("did not return a certificate"), std::string::npos) << server_error_;
 }
 
+// A client may have any subject it asks the authority for, but not a broker's alternative names.
+TEST_F(TlsTest, WhereNamesAreGivenOnlyCertificatesWithOneOfThemAreLetIn) {
+  server_options_.client_names = {".c1"};
+  const auto refused = [&](const char* subject, const char* alternative) {
+    Identity one;
+    make(one, subject, alternative, &ca_);
+    put("/one.pem", one.pem(true));
+    client_options_.keystore.location = "/one.pem";
+    client_error_.clear();
+    server_error_.clear();
+    meet("zk1.example", nullptr);
+    return server_error_.find("ostname mismatch") != std::string::npos;
+  };
+  EXPECT_FALSE(refused("x", "DNS:b-1.c1"));
+  EXPECT_EQ(client_error_ + server_error_, "");
+  EXPECT_TRUE(refused("b-1.c1", nullptr));
+  EXPECT_TRUE(refused("b-1.c1", "DNS:localhost,IP:127.0.0.1"));
+  EXPECT_TRUE(refused("x", "DNS:b-1.c2"));
+  EXPECT_TRUE(refused("x", "DNS:c1"));
+  EXPECT_TRUE(refused("x", "DNS:b-1.c1.c1"));
+  client_options_.keystore = {};
+  server_error_.clear();
+  meet("zk1.example", nullptr);
+  EXPECT_NE(server_error_.find("did not return a certificate"), std::string::npos) << server_error_;
+}
+
 TEST_F(TlsTest, VersionsAndSuitesAreThoseAskedFor) {
   server_options_.protocols = {"TLSv1.3"};
   client_options_.protocols = {"TLSv1.2"};

@@ -19,6 +19,9 @@ constexpr Key rows[] = {
      "Threads for what blocks: flushes, cold reads, directories; 0 to choose from the cores."},
     {"weir.shards", int32, "0", {.min = 0, .max = 1024}, high, read_only, active,
      "Event loops, each a thread with its connections and partitions; 0 for one a core."},
+    {"weir.ssl.client.names", list, "", {}, medium, read_only, active,
+     "DNS names, or .DOMAIN for all directly in it: of a TLS listener's clients only those are let in whose certificate is "
+     "good for a server, too, and has one of them as alternative name. For the listener between brokers; empty for all."},
     {"weir.storage.quota.bytes", int64, "0", {.min = 0}, high, cluster_wide, active,
      "What the logs of this broker may take on disk; 0 for no limit. From 95 % on producers are refused, at all of it "
      "followers fetch nothing."},
