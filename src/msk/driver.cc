@@ -26,7 +26,6 @@ using provision::Outcome;
 using std::chrono_literals::operator""s;
 
 constexpr milliseconds look_interval{1'000};
-constexpr milliseconds volumes_interval{10'000};
 constexpr std::string_view carried_out = "done";
 
 // Steps that look at partitions; reading them costs a read for each.
@@ -205,6 +204,8 @@ Task<bool> Driver::hold_epoch() {
   replaced_ = false;
   told_ = Health{};
   health_ = {};
+  compared_.clear();
+  absent_.clear();
   co_return true;
 }
 
@@ -301,6 +302,7 @@ Task<Driver::Next> Driver::step(Versioned<Operation> operation, Versioned<Cluste
       if (!stalled(operation.value, index, decision.text)) co_return Next::pause;
       co_return co_await failed(std::move(operation), std::move(cluster), "STEP_STALLED",
                                 fmt::format("For too long {}.", decision.text));
+    case Decision::Kind::repeat: co_return co_await drain_again(std::move(operation), index, decision.note_after);
     case Decision::Kind::fail:
       co_return co_await failed(std::move(operation), std::move(cluster),
                                 starts(step.kind) ? broker_failed : "STEP_FAILED", std::move(decision.text));
@@ -335,6 +337,18 @@ Task<Driver::Next> Driver::step(Versioned<Operation> operation, Versioned<Cluste
 Task<Driver::Next> Driver::done(Versioned<Operation> operation, std::size_t index) {
   operation.value.steps[index].done = true;
   operation.value.steps[index].begun = true;
+  auto written = co_await store_.set_operation(std::move(operation));
+  co_return written ? Next::again : Next::pause;
+}
+
+// The steps right before this one that move partitions are to be done anew.
+Task<Driver::Next> Driver::drain_again(Versioned<Operation> operation, std::size_t index, std::string note) {
+  auto& steps = operation.value.steps;
+  steps[index].note = std::move(note);
+  for (auto i = index; i > 0 && (steps[i - 1].kind == StepKind::settled || steps[i - 1].kind == StepKind::drain); --i) {
+    steps[i - 1] = step_of(steps[i - 1].kind);
+    steps[i - 1].begun = true;
+  }
   auto written = co_await store_.set_operation(std::move(operation));
   co_return written ? Next::again : Next::pause;
 }
@@ -385,9 +399,21 @@ Task<Driver::Next> Driver::carry_out(Versioned<Operation> operation, Versioned<C
       for (const auto id : action.brokers) add_member(cluster.value, id, shard_.clock().wall(), options_.local);
       result = outcome(co_await store_.set_cluster(cluster));
       break;
+    case Kind::stop: co_await stop_all(cluster.value, action.brokers); break;
     case Kind::remove: {
       std::vector<std::int32_t> removed;
       result = co_await remove_all(cluster.value, action.brokers, removed);
+      for (const auto id : std::vector(removed)) {
+        if (cluster.value.state == ClusterState::deleting) break;
+        // Whoever gets its id is another broker.
+        const auto node = zkwire::layout::path_of_config(zkwire::layout::brokers_type, std::to_string(id));
+        auto gone = co_await zk_.remove(view.chroot + node);
+        if (!gone && gone.error().code != zkclient::ZkCode::no_node) {
+          result = std::unexpected(Failure{Failure::Kind::busy, gone.error().text()});
+          removed.clear();  // they stay members until that is done, too
+          break;
+        }
+      }
       if (!removed.empty() && cluster.value.state != ClusterState::deleting) {
         for (const auto id : removed) remove_member(cluster.value, id);
         auto written = co_await store_.set_cluster(cluster);
@@ -398,7 +424,7 @@ Task<Driver::Next> Driver::carry_out(Versioned<Operation> operation, Versioned<C
     }
     case Kind::forget: {
       if (cluster.value.chroot().empty()) break;  // ZooKeeper's root is nobody's to remove
-      auto gone = co_await zkclient::remove_tree(zk_, cluster.value.chroot());
+      auto gone = co_await zkclient::remove_tree(shard_, zk_, cluster.value.chroot());
       if (!gone) result = std::unexpected(Failure{Failure::Kind::busy, gone.error().text()});
       break;
     }
@@ -488,8 +514,12 @@ Task<Driver::Next> Driver::finish(Versioned<Operation> operation, Versioned<Clus
   o.settings_before.clear();
   const auto line =
       fmt::format("operation {} of cluster {}: {}{}{}", o.type, c.name, o.state_name(), good ? "" : ": ", o.error_text);
+  const auto id = c.id;
   auto written = co_await store_.finish(std::move(operation), std::move(cluster));
   if (!written) co_return Next::pause;
+  if (auto old = co_await store_.forget_old_operations(id); !old) {  // the next end does it, too
+    WEIR_LOG(warn, "old operations of cluster {} stay for now: {}", id, old.error().text);
+  }
   WEIR_LOG(info, "{}", line);
   co_return Next::over;
 }
@@ -635,9 +665,9 @@ provision::BrokerSpec Driver::wish(const Cluster& cluster, const ClusterSpec& sp
   if (type && !(local && spec.instance_type == local_instance_type)) {
     out.limits = provision::limits_of(*type, spec.volume_gib);
   }
-  const auto properties = local ? local_properties(spec)
-                                : broker_properties(spec, cluster.zones.size(), out.address,
-                                                    options_.zookeeper + cluster.chroot(), options_.broker_overrides);
+  const BrokerSite site{out.address, options_.zookeeper + cluster.chroot(), certificate_domain(cluster.name)};
+  const auto properties =
+      local ? local_properties(spec) : broker_properties(spec, cluster.zones.size(), site, options_.broker_overrides);
   for (const auto& [name, value] : properties) out.properties.emplace(name, value);
   return out;
 }
@@ -653,8 +683,8 @@ Task<Outcome<>> Driver::put(Cluster cluster, ClusterSpec spec, std::int32_t brok
     } else {
       if (!options_.certify)
         co_return std::unexpected(Failure{Failure::Kind::invalid_spec, "There is no authority for certificates."});
-      auto issued = options_.certify(fmt::format("b-{}.{}", broker, cluster.name),
-                                     {fmt::format("b-{}.{}", broker, cluster.name), "localhost"}, {wish.address});
+      const auto own = certificate_name(cluster.name, broker);
+      auto issued = options_.certify(own, {own, "localhost"}, {wish.address});
       if (!issued) co_return std::unexpected(Failure{Failure::Kind::system, issued.error()});
       wish.files[name] = issued->chain_and_key;
       wish.files[std::string(authority_file)] = issued->authority;
@@ -684,16 +714,20 @@ Task<Outcome<>> Driver::start_all(Cluster cluster, std::vector<std::int32_t> bro
   co_return Outcome<>{};
 }
 
+// What cannot be stopped is killed when it is removed.
+Task<void> Driver::stop_all(Cluster cluster, std::vector<std::int32_t> brokers) {
+  auto one = [this, &cluster, &brokers](std::size_t i) -> Task<void> {
+    const provision::StopHow how;
+    (void)co_await place_.stop(key(cluster, brokers[i]), how);
+  };
+  std::function<Task<void>(std::size_t)> each = one;
+  co_await zkclient::pipeline(shard_, brokers.size(), at_once, std::move(each));
+}
+
 Task<Outcome<>> Driver::remove_all(Cluster cluster, std::vector<std::int32_t> brokers,
                                    std::vector<std::int32_t>& removed) {
   std::vector<Outcome<>> results(brokers.size());
-  const bool whole = cluster.state == ClusterState::deleting;
-  auto one = [this, &cluster, &brokers, &results, whole](std::size_t i) -> Task<void> {
-    // Those that leave a cluster that stays go in order; a whole cluster that is deleted is killed.
-    if (!whole) {
-      const provision::StopHow how;
-      (void)co_await place_.stop(key(cluster, brokers[i]), how);
-    }
+  auto one = [this, &cluster, &brokers, &results](std::size_t i) -> Task<void> {
     results[i] = co_await place_.remove(key(cluster, brokers[i]), true);
     if (!results[i] && results[i].error().kind == Failure::Kind::unknown_broker) results[i] = Outcome<>{};
   };
@@ -705,70 +739,6 @@ Task<Outcome<>> Driver::remove_all(Cluster cluster, std::vector<std::int32_t> br
     if (!results[i] && all) all = results[i];
   }
   co_return all;
-}
-
-// --- health of clusters without an operation
-
-Task<void> Driver::look_after() {
-  auto clusters = co_await store_.clusters();
-  if (!clusters) co_return;
-  std::map<std::string, std::string> ailments;
-  for (const auto& cluster : *clusters) {
-    if (cluster.state != ClusterState::active || !acts()) continue;
-    for (const auto& [id, added] : cluster.members) {
-      const auto status = place_.status(key(cluster, id));
-      if (status && status->state == provision::BrokerState::running) continue;
-      auto& text = ailments[cluster.id];
-      if (!text.empty()) text += " ";
-      text += fmt::format("Broker {} is {}{}{}.", id, status ? provision::name(status->state) : "not there",
-                          status && !status->cause.empty() ? ": " : "", status ? status->cause : "");
-      const bool gone = !status || status->state == provision::BrokerState::stopped;
-      if (gone && !driven_.contains(cluster.id)) co_await restore(cluster, id);
-    }
-  }
-  if (acts()) health_.ailing = std::move(ailments);
-  (void)co_await end_elections(KafkaView{&shard_, &zk_, ""}, options_.root, *clusters);
-  // To add up what lies on a volume is some work.
-  const auto now = shard_.clock().mono();
-  if (volumes_looked_at_ && now - *volumes_looked_at_ < volumes_interval) co_return;
-  volumes_looked_at_ = now;
-  std::map<std::string, std::string> full;
-  for (const auto& cluster : *clusters) {
-    if (!acts()) co_return;
-    if (auto text = co_await full_volumes(cluster); !text.empty()) full.emplace(cluster.id, std::move(text));
-  }
-  health_.full = std::move(full);
-}
-
-Task<std::string> Driver::full_volumes(Cluster cluster) {
-  constexpr std::int64_t reserved_part = 20;  // decision 0010
-  std::string text;
-  if (cluster.spec.volume_gib <= 0) co_return text;
-  for (const auto& [id, added] : cluster.members) {
-    const auto volume = co_await place_.volume(key(cluster, id));
-    if (!volume || volume->quota_bytes <= 0) continue;
-    if (volume->used_bytes < volume->quota_bytes - volume->quota_bytes / reserved_part) continue;
-    text += fmt::format("{}Broker {} has {:.1f} of {:.1f} GiB and takes no more records: make its volume larger.",
-                        text.empty() ? "" : " ", id, static_cast<double>(volume->used_bytes) / GiB,
-                        static_cast<double>(volume->quota_bytes) / GiB);
-  }
-  co_return text;
-}
-
-// A broker of an active cluster that nobody starts: the place lost it, or somebody stopped it. In `local` that was a
-// user (weir down --broker), who starts it again.
-Task<void> Driver::restore(Cluster cluster, std::int32_t broker) {
-  if (!cluster.supervised.empty()) co_return;
-  // As it is now: an operation may have begun, and taken the broker away.
-  auto now = co_await store_.cluster(cluster.id);
-  if (!now || now->value.state != ClusterState::active || !now->value.members.contains(broker)) co_return;
-  if (auto still = co_await fence_.confirm(); !still) co_return;
-  cluster = std::move(now->value);
-  auto there = co_await put(cluster, cluster.spec, broker);
-  if (there) there = co_await place_.start(key(cluster, broker), milliseconds(0));
-  if (!there && there.error().kind != Failure::Kind::not_ready) {
-    WEIR_LOG_LIMITED(warn, 60s, "broker {} of cluster {}: {}", broker, cluster.name, there.error().text);
-  }
 }
 
 }  // namespace weir::msk

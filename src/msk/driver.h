@@ -60,6 +60,11 @@ class Driver {
     nanoseconds since{0};
   };
 
+  struct Absence {
+    nanoseconds since{0};
+    int kills = 0;
+  };
+
   Task<void> run();
   bool acts() const { return active_ && fence_.held() && !stopping_; }
   Task<bool> hold_epoch();
@@ -72,6 +77,7 @@ class Driver {
   Task<Next> step(Versioned<Operation> operation, Versioned<Cluster> cluster, std::size_t index);
   Task<Next> carry_out(Versioned<Operation> operation, Versioned<Cluster> cluster, std::size_t index,
                        Decision decision);
+  Task<Next> drain_again(Versioned<Operation> operation, std::size_t index, std::string note);
   Task<Next> done(Versioned<Operation> operation, std::size_t index);
   Task<Next> failed(Versioned<Operation> operation, Versioned<Cluster> cluster, std::string code, std::string text);
   Task<Next> finish(Versioned<Operation> operation, Versioned<Cluster> cluster);
@@ -86,11 +92,15 @@ class Driver {
   provision::BrokerSpec wish(const Cluster& cluster, const ClusterSpec& spec, std::int32_t broker) const;
   Task<provision::Outcome<>> put(Cluster cluster, ClusterSpec spec, std::int32_t broker);
   Task<provision::Outcome<>> start_all(Cluster cluster, std::vector<std::int32_t> brokers);
+  Task<void> stop_all(Cluster cluster, std::vector<std::int32_t> brokers);
   // `removed`: those that are, also when others are not.
   Task<provision::Outcome<>> remove_all(Cluster cluster, std::vector<std::int32_t> brokers,
                                         std::vector<std::int32_t>& removed);
   Task<provision::Outcome<std::string>> take_block(Cluster cluster, std::vector<std::uint16_t> ports);
-  Task<void> look_after();
+  Task<void> look_after();  // driver_health.cc, with what follows
+  Task<std::optional<std::set<std::int32_t>>> registered_ids(Cluster cluster);
+  Task<std::string> absence(Cluster cluster, std::int32_t broker, bool registered);
+  Task<void> compare_files(Cluster cluster);
   Task<std::string> full_volumes(Cluster cluster);
   Task<void> restore(Cluster cluster, std::int32_t broker);
   // False: stopping.
@@ -112,6 +122,8 @@ class Driver {
   std::list<runtime::Waiter*> pauses_;
   std::set<std::string> driven_;  // clusters with a task
   std::map<std::string, Stall> stalls_;
+  std::map<provision::BrokerKey, Absence> absent_;  // brokers that run and are not registered
+  std::set<std::string> compared_;                  // clusters whose brokers' files are those of this control plane
   Health health_;
   std::optional<nanoseconds> volumes_looked_at_;
   std::optional<Health> told_;  // as it was last written

@@ -88,7 +88,12 @@ class FakePlace final : public provision::Place {
     if (after) after("stop");
     co_return Outcome<>{};
   }
-  Task<Outcome<>> kill(provision::BrokerKey key) override { return stop(key, {}); }
+  // It comes back by itself.
+  Task<Outcome<>> kill(provision::BrokerKey key) override {
+    log.push_back("kill " + std::to_string(key.broker));
+    if (auto stopped = co_await stop(key, {}); !stopped) co_return stopped;
+    co_return co_await start(key, milliseconds(0));
+  }
   Task<Outcome<>> restart(provision::BrokerKey key, provision::StopHow how, milliseconds wait) override {
     if (auto stopped = co_await stop(key, how); !stopped) co_return stopped;
     co_return co_await start(key, wait);

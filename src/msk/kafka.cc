@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <utility>
 
 #include "config/alter.h"
@@ -89,8 +90,41 @@ struct Bound {
   std::int64_t max;
 };
 // MSK's own, narrower than Kafka's.
-constexpr std::array<Bound, 2> bounds{
-    {{"replica.lag.time.max.ms", 10'000, 30'000}, {"zookeeper.session.timeout.ms", 6'000, 18'000}}};
+constexpr std::int64_t no_end = std::numeric_limits<std::int64_t>::max();
+constexpr std::array<Bound, 13> bounds{{
+    {"log.retention.bytes", -1, no_end},
+    {"log.retention.hours", -1, no_end},
+    {"log.retention.minutes", -1, no_end},
+    {"log.retention.ms", -1, no_end},
+    {"log.roll.ms", 1, no_end},
+    {"num.replica.fetchers", 1, no_end},
+    {"replica.lag.time.max.ms", 10'000, 30'000},
+    {"replica.socket.receive.buffer.bytes", -1, no_end},
+    {"socket.receive.buffer.bytes", -1, no_end},
+    // Less, and no broker would have a request of another.
+    {"socket.request.max.bytes", 65'536, no_end},
+    {"socket.send.buffer.bytes", -1, no_end},
+    {"transactional.id.expiration.ms", 1, no_end},
+    {"zookeeper.session.timeout.ms", 6'000, 18'000},
+}};
+
+// Values that are Kafka's and have no effect here, or none that there is.
+std::string not_honoured(std::string_view key, std::string_view value) {
+  if (key == "allow.everyone.if.no.acl.found" && value != "true") {
+    return fmt::format("{}={}: access control lists are not supported yet: it can be true only.", key, value);
+  }
+  if (key.starts_with("log.retention.") && key != "log.retention.bytes" && config::parse_int(value) == 0) {
+    return fmt::format("{}={}: must be at least 1, or -1", key, value);
+  }
+  constexpr std::string_view selectors = "org.apache.kafka.common.replica.";
+  if (key != "replica.selector.class" || value.empty()) return {};
+  if (value.starts_with(selectors)) {
+    const auto name = value.substr(selectors.size());
+    if (name == "RackAwareReplicaSelector" || name == "LeaderSelector") return {};
+  }
+  return fmt::format("{}={}: must be {}RackAwareReplicaSelector or {}LeaderSelector: classes of Java are not run.", key,
+                     value.substr(0, 200), selectors, selectors);
+}
 
 std::string todays_name(std::string_view key) {
   return (key.starts_with("message.timestamp.") ? "log." : "") + std::string(key);
@@ -110,11 +144,11 @@ std::string broken_value(std::string_view key, std::string_view value) {
   for (const auto& bound : bounds) {
     if (bound.key != key) continue;
     const auto number = config::parse_int(value);
-    if (!number || *number < bound.min || *number > bound.max) {
-      return fmt::format("{}={}: must be from {} to {}", key, value, bound.min, bound.max);
-    }
+    if (number && *number >= bound.min && *number <= bound.max) continue;
+    if (bound.max == no_end) return fmt::format("{}={}: must be at least {}", key, value, bound.min);
+    return fmt::format("{}={}: must be from {} to {}", key, value, bound.min, bound.max);
   }
-  return {};
+  return not_honoured(key, value);
 }
 
 }  // namespace
@@ -185,24 +219,60 @@ config::Properties effective_properties(const ClusterSpec& spec, std::size_t zon
   return out;
 }
 
+namespace {
+
+// Those that say the same in other units, and what they are worth; the strongest first.
+struct Unit {
+  std::string_view key;
+  std::int64_t ms;
+};
+constexpr std::array<Unit, 3> retention{
+    {{"log.retention.ms", 1}, {"log.retention.minutes", 60'000}, {"log.retention.hours", 3'600'000}}};
+
+std::string retention_ms(const config::Properties& properties) {
+  constexpr std::int64_t week_ms = 604'800'000;
+  for (const auto& unit : retention) {
+    const auto found = properties.find(std::string(unit.key));
+    if (found == properties.end()) continue;
+    const auto number = config::parse_int(found->second);
+    if (number) return std::to_string(*number < 0 ? -1 : *number * unit.ms);
+  }
+  return std::to_string(week_ms);
+}
+
+// What a broker with these has for a dynamic key.
+std::optional<std::string> in_force(const config::Properties& properties, const config::Key& key) {
+  if (key.name == retention.front().key) return retention_ms(properties);
+  if (const auto found = properties.find(std::string(key.name)); found != properties.end()) return found->second;
+  if (key.name == "log.roll.ms") return "604800000";
+  if (key.name == "log.flush.interval.ms") return "9223372036854775807";
+  return key.initial ? std::optional<std::string>(*key.initial) : std::nullopt;
+}
+
+std::optional<std::string> value_of(const config::Properties& properties, const std::string& key) {
+  const auto found = properties.find(key);
+  return found == properties.end() ? std::nullopt : std::optional(found->second);
+}
+
+}  // namespace
+
 Change change_between(const config::Properties& from, const config::Properties& to) {
   Change out;
-  const auto add = [&out](const std::string& key, std::optional<std::string> value) {
-    const auto* known = config::find_broker_key(key);
+  auto keys = from;
+  keys.insert(to.begin(), to.end());
+  for (const auto& [name, any] : keys) {
+    if (value_of(from, name) == value_of(to, name)) continue;
+    // What is set in hours is at once in force, too, and before it what was set in milliseconds.
+    if (std::ranges::find(retention, name, &Unit::key) != retention.end()) {
+      out.live.insert_or_assign(std::string(retention.front().key), retention_ms(to));
+    }
+    const auto* known = config::find_broker_key(name);
     // What may be set for one broker only has no place in the default of all.
-    const bool live = known != nullptr && known->update == config::Update::cluster_wide;
-    if (live) {
-      out.live.emplace(key, std::move(value));
+    if (known != nullptr && known->update == config::Update::cluster_wide) {
+      out.live.insert_or_assign(name, in_force(to, *known));
     } else {
       out.roll = true;
     }
-  };
-  for (const auto& [key, value] : to) {
-    const auto before = from.find(key);
-    if (before == from.end() || before->second != value) add(key, value);
-  }
-  for (const auto& [key, value] : from) {
-    if (!to.contains(key)) add(key, std::nullopt);
   }
   return out;
 }
@@ -224,14 +294,18 @@ std::vector<std::uint16_t> ports_of(const ClusterSpec& spec) {
 
 bool needs_certificate(const ClusterSpec& spec) { return has_tls(spec) || spec.in_cluster; }
 
-config::Properties broker_properties(const ClusterSpec& spec, std::size_t zones, const std::string& address,
-                                     const std::string& zookeeper_connect,
+std::string certificate_name(std::string_view cluster, std::int32_t broker) {
+  return fmt::format("b-{}{}", broker, certificate_domain(cluster));
+}
+std::string certificate_domain(std::string_view cluster) { return fmt::format(".{}", cluster); }
+
+config::Properties broker_properties(const ClusterSpec& spec, std::size_t zones, const BrokerSite& site,
                                      const std::map<std::string, std::string>& overrides) {
   auto p = effective_properties(spec, zones);
   std::string listeners;
   std::string protocols;
   const auto listener = [&](std::string_view name, std::string_view protocol, std::uint16_t port) {
-    listeners += fmt::format("{}{}://{}:{}", listeners.empty() ? "" : ",", name, address, port);
+    listeners += fmt::format("{}{}://{}:{}", listeners.empty() ? "" : ",", name, site.address, port);
     protocols += fmt::format("{}{}:{}", protocols.empty() ? "" : ",", name, protocol);
   };
   if (has_plaintext(spec)) listener("CLIENT", "PLAINTEXT", plaintext_port);
@@ -243,17 +317,22 @@ config::Properties broker_properties(const ClusterSpec& spec, std::size_t zones,
   p["inter.broker.listener.name"] = "REPLICATION";
   const auto* version = find_kafka_version(spec.kafka_version);
   p["inter.broker.protocol.version"] = version != nullptr ? version->level : "3.9";
-  p["zookeeper.connect"] = zookeeper_connect;
+  p["zookeeper.connect"] = site.zookeeper_connect;
   if (needs_certificate(spec)) {
     p["ssl.keystore.type"] = "PEM";
     p["ssl.keystore.location"] = "@DIR@/" + std::string(certificate_file);
     p["ssl.truststore.type"] = "PEM";
     p["ssl.truststore.location"] = "@DIR@/" + std::string(authority_file);
+    // Clients' certificates are of the same authority: what they may not have is a name of the cluster's brokers.
+    if (spec.in_cluster) {
+      p["listener.name.replication.ssl.client.auth"] = "required";
+      p["listener.name.replication.weir.ssl.client.names"] = site.certificate_domain;
+    }
     if (has_tls(spec) && spec.mutual_tls) {
       p["listener.name.client_secure.ssl.client.auth"] = spec.unauthenticated ? "requested" : "required";
     }
   }
-  if (spec.jmx_exporter) p["weir.metrics.listener"] = fmt::format("{}:{}", address, jmx_exporter_port);
+  if (spec.jmx_exporter) p["weir.metrics.listener"] = fmt::format("{}:{}", site.address, jmx_exporter_port);
   const auto own = config::parse_properties(spec.server_properties).value_or(config::Properties{});
   for (const auto& [key, value] : overrides) {
     if (!own.contains(key)) p.insert_or_assign(key, value);
@@ -261,9 +340,22 @@ config::Properties broker_properties(const ClusterSpec& spec, std::size_t zones,
   return p;
 }
 
+std::string too_many_replicas(const ClusterSpec& spec, std::size_t zones) {
+  const auto properties = effective_properties(spec, zones);
+  for (const std::string key :
+       {"default.replication.factor", "offsets.topic.replication.factor", "transaction.state.log.replication.factor",
+        "min.insync.replicas", "transaction.state.log.min.isr"}) {
+    const auto value = value_of(properties, key);
+    const auto number = value ? config::parse_int(*value) : std::nullopt;
+    if (!number || *number <= spec.brokers) continue;
+    return fmt::format("{}={}: a cluster of {} brokers cannot have that many replicas.", key, *number, spec.brokers);
+  }
+  return {};
+}
+
 std::vector<std::string> complaints(const ClusterSpec& spec, std::size_t zones) {
   config::BrokerLayers layers;
-  layers.file = broker_properties(spec, zones, "127.0.0.1", "127.0.0.1:2181/x", {});
+  layers.file = broker_properties(spec, zones, {"127.0.0.1", "127.0.0.1:2181/x", ".x"}, {});
   layers.file.insert_or_assign("broker.id", "1");
   layers.file.insert_or_assign("log.dirs", "/data");
   auto loaded = config::load_broker_config(layers);

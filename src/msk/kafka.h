@@ -46,8 +46,10 @@ config::Properties effective_properties(const ClusterSpec& spec, std::size_t zon
 
 // What is to be done when brokers that run with `from` shall have `to`.
 struct Change {
-  std::map<std::string, std::optional<std::string>> live;  // dynamic keys; nothing: the key's default
-  bool roll = false;                                       // others changed: a restart
+  // Dynamic keys, each with its value, also where `to` does not have it and it is Kafka's default: without one a broker
+  // would have again what its file said when it started.
+  std::map<std::string, std::optional<std::string>> live;
+  bool roll = false;  // others changed: a restart
 };
 Change change_between(const config::Properties& from, const config::Properties& to);
 
@@ -64,10 +66,22 @@ bool needs_certificate(const ClusterSpec& spec);
 inline constexpr std::string_view certificate_file = "broker.pem";
 inline constexpr std::string_view authority_file = "ca.pem";
 
+// The domain in which brokers of a cluster have their names, as their certificates say it: "b-1.CLUSTER".
+std::string certificate_name(std::string_view cluster, std::int32_t broker);
+std::string certificate_domain(std::string_view cluster);
+
 // server.properties, without what is the place's.
-config::Properties broker_properties(const ClusterSpec& spec, std::size_t zones, const std::string& address,
-                                     const std::string& zookeeper_connect,
+struct BrokerSite {
+  std::string address;
+  std::string zookeeper_connect;
+  std::string certificate_domain;
+};
+config::Properties broker_properties(const ClusterSpec& spec, std::size_t zones, const BrokerSite& site,
                                      const std::map<std::string, std::string>& overrides);
+
+// A number of replicas that the configuration asks for and the cluster has not the brokers for: then topics are not
+// made, and groups wait for ever. A sentence; empty: there is none.
+std::string too_many_replicas(const ClusterSpec& spec, std::size_t zones);
 
 // Whether a broker would take all this: the broker's own checks of keys and of how they go together. Sentences.
 std::vector<std::string> complaints(const ClusterSpec& spec, std::size_t zones);

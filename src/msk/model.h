@@ -136,6 +136,8 @@ struct Step {
 // set.
 using Settings = std::map<std::string, std::map<std::string, std::string>>;
 
+inline constexpr std::size_t operations_max = 100;  // of a cluster; older ones are forgotten
+
 enum class OperationState : std::uint8_t { pending, in_progress, complete, failed };
 
 struct Operation {

@@ -96,5 +96,58 @@ TEST_F(MoveTest, IsThrottledUntilItIsOverAlsoAfterACrash) {
   EXPECT_EQ(led.size(), 6U) << "each broker leads one of the six";
 }
 
+// Who makes topics does not know that brokers are about to go.
+TEST_F(MoveTest, TopicsThatAreMadeWhileBrokersLeaveLeaveThemToo) {
+  ASSERT_EQ(grow().status, 200);
+  ASSERT_TRUE(comes([&] { return state(arn) == "ACTIVE"; }));
+  kafka->reassignments = 0;
+  int stops = 0;
+  place.at_stop = [&](std::int32_t broker) -> Task<void> {
+    // Before the first that stops is gone: what was looked at before does not count any more.
+    if (broker == 6 && stops++ == 0) {
+      kafka->add("late", 0, {6, 1, 2});
+      co_await kafka->look();
+    }
+  };
+  place.log.clear();
+  const auto said = on("UpdateBrokerCount", arn, {{"currentVersion", version(arn)}, {"targetNumberOfBrokerNodes", 3}});
+  ASSERT_EQ(said.status, 200) << said.message;
+  int drains = 0;
+  ASSERT_TRUE(comes([&] {
+    if (drains < 2 && kafka->reassignments > drains) kafka->add("early" + std::to_string(drains++), 0, {5, 4, 6});
+    return state(arn) == "ACTIVE";
+  }));
+  const auto record = over(said);
+  EXPECT_EQ(text(record, "operationState"), "UPDATE_COMPLETE") << json::serialize(record);
+  EXPECT_EQ(stops, 2);
+  EXPECT_EQ(place.all.size(), 3U);
+  for (const auto& [at, p] : kafka->partitions) {
+    for (const auto id : p.replicas) EXPECT_LE(id, 3) << at.first;
+  }
+  EXPECT_TRUE(kafka->partitions.contains({"late", 0}) && kafka->partitions.contains({"early0", 0}));
+  EXPECT_FALSE(throttled_anywhere());
+}
+
+// Somebody who makes them faster than they can be moved: not for ever.
+TEST_F(MoveTest, BrokersThatAreNeverEmptyStay) {
+  ASSERT_EQ(grow().status, 200);
+  ASSERT_TRUE(comes([&] { return state(arn) == "ACTIVE"; }));
+  kafka->reassignments = 0;
+  int made = 0;
+  place.at_stop = [&](std::int32_t broker) -> Task<void> {
+    if (broker != 6) co_return;
+    kafka->add("t" + std::to_string(made++), 0, {6, 1, 2});
+    co_await kafka->look();
+  };
+  const auto said = on("UpdateBrokerCount", arn, {{"currentVersion", version(arn)}, {"targetNumberOfBrokerNodes", 3}});
+  ASSERT_TRUE(comes([&] { return state(arn) == "ACTIVE"; }));
+  const auto record = over(said);
+  EXPECT_EQ(text(record, "operationState"), "UPDATE_FAILED");
+  EXPECT_THAT(json::serialize(record.at("errorInfo")), HasSubstr("still has a replica on broker 6"));
+  EXPECT_EQ(made, 10);
+  EXPECT_EQ(place.all.size(), 6U);
+  for (const auto& [key, broker] : place.all) EXPECT_EQ(broker.state, provision::BrokerState::running) << key.text();
+}
+
 }  // namespace
 }  // namespace weir::msk

@@ -9,6 +9,9 @@
 namespace weir::msk {
 namespace {
 
+constexpr milliseconds connect_max{3'000};
+constexpr milliseconds answer_max{10'000};
+
 aws::Router make_router() {
   std::vector<aws::Route> routes;
   for (const auto& entry : api::entries()) {
@@ -30,7 +33,31 @@ struct Service::Impl {
         store(on, zk, options.root),
         driver(on, random, zk, place, options),
         context{on, random, zk, place, store, driver, options},
-        router(make_router()) {}
+        router(make_router()),
+        calls(on) {}
+
+  struct Call {
+    Call(runtime::Shard& on, aws::Request of) : request(std::move(of)), waiter(on) {}
+    const aws::Request request;
+    std::optional<Answer<api::Object>> answer;
+    runtime::Waiter waiter;
+  };
+  Task<void> carry_out(std::shared_ptr<Call> call, api::Handler handler) {
+    call->answer = co_await handler(context, call->request);
+    call->waiter.wake();
+  }
+  // Clients hear soon that there is no ZooKeeper, and may ask again. What was begun meanwhile goes on.
+  Task<Answer<api::Object>> in_time(aws::Request request, api::Handler handler) {
+    const Fault late{FaultType::unavailable, "The coordination service does not answer. Try again.", {}};
+    if (context.zk.state() != zkclient::State::connected && !co_await context.zk.wait_connected(connect_max)) {
+      co_return std::unexpected(late);
+    }
+    const auto call = std::make_shared<Call>(shard, std::move(request));
+    calls.spawn(carry_out(call, handler));
+    (void)co_await call->waiter.wait(answer_max);
+    if (!call->answer) co_return std::unexpected(late);
+    co_return std::move(*call->answer);
+  }
 
   Task<aws::Reply> handle(aws::Request request) {
     const auto entries = api::entries();
@@ -40,7 +67,7 @@ struct Service::Impl {
     if (found->handler == nullptr) {
       co_return std::unexpected(to_aws({FaultType::bad_request, std::string(found->not_yet), {}}));
     }
-    auto answer = co_await found->handler(context, request);
+    auto answer = co_await in_time(std::move(request), found->handler);
     if (!answer) co_return std::unexpected(to_aws(answer.error()));
     if (found->status == 204) {
       aws::Response empty;
@@ -57,6 +84,7 @@ struct Service::Impl {
   Driver driver;
   api::Context context;
   const aws::Router router;
+  runtime::Scope calls;
 };
 
 Service::Service(runtime::Shard& shard, runtime::Random& random, zkclient::Zk& zk, provision::Place& place,
@@ -73,7 +101,10 @@ Task<std::expected<void, std::string>> Service::start() {
 
 void Service::set_active(bool active) { impl_->driver.set_active(active); }
 
-Task<void> Service::stop() { return impl_->driver.stop(); }
+Task<void> Service::stop() {
+  co_await impl_->driver.stop();
+  co_await impl_->calls.stop();
+}
 
 const aws::Router& Service::router() const { return impl_->router; }
 

@@ -54,7 +54,9 @@ struct ServiceOptions {
   LocalPlace local;
   // What a broker copies, and sends for others to copy, when partitions move: bytes a second. 0: as fast as can be.
   std::int64_t move_rate = 0;
-  milliseconds poll{100};           // how often the driver looks at the world while it waits
+  milliseconds poll{100};  // how often the driver looks at the world while it waits
+  // How long a broker may run and not be registered in ZooKeeper before it is killed and started again.
+  milliseconds hung_max{60'000};
   milliseconds start_max{120'000};  // a broker's start, before an operation is said to have failed
   // How long an operation waits while nothing of what it waits for changes, before it fails and is taken back: for
   // brokers and leaders, and for partitions that move or catch up, which may be large.

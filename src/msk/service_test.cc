@@ -260,6 +260,70 @@ TEST_F(MskTest, TopicsAreMadeAsKafkaMakesThem) {
             "UnknownTopicOrPartitionException");
 }
 
+// Its process is there (SIGSTOP, a deadlock), and ZooKeeper has not heard of it for a session.
+TEST_F(MskTest, ABrokerThatHangsShowsAsHealingAndIsStartedAnew) {
+  const auto arn = make_cluster();
+  place.log.clear();
+  erase(chroot(arn) + "/brokers/ids/2");
+  ASSERT_TRUE(becomes(arn, "HEALING"));
+  EXPECT_NE(text(info(arn).at("stateInfo").as_object(), "message").find("Broker 2 runs, but is not registered"),
+            std::string::npos);
+  EXPECT_TRUE(place.log.empty()) << "it may come back by itself";
+  for (int i = 0; i < 10 && state(arn) == "HEALING"; ++i) world.run_for(seconds(10));
+  EXPECT_EQ(place.log, (std::vector<std::string>{"kill 2", "stop 2", "start 2"}));
+  EXPECT_EQ(state(arn), "ACTIVE");
+}
+
+TEST_F(MskTest, BrokersThatHangAgainAndAgainAreNotKilledAllTheTime) {
+  const auto arn = make_cluster();
+  place.log.clear();
+  const auto root = chroot(arn);
+  place.at_start = [this, root](std::int32_t broker) { return take(root + "/brokers/ids/" + std::to_string(broker)); };
+  erase(root + "/brokers/ids/1");
+  erase(root + "/brokers/ids/3");
+  world.run_for(seconds(600));
+  const auto kills = std::ranges::count(place.log, "kill 1");
+  EXPECT_GE(kills, 2);
+  EXPECT_LE(kills, 4);
+  EXPECT_EQ(std::ranges::count(place.log, "kill 3"), kills);
+  EXPECT_EQ(std::ranges::count(place.log, "kill 2"), 0);
+}
+
+TEST_F(MskTest, AnotherAddressOfZooKeeperReachesTheBrokers) {
+  const auto arn = make_cluster();
+  const auto root = chroot(arn);
+  end();
+  tune = [](ServiceOptions& options) { options.zookeeper = "127.0.0.9:2999"; };
+  place.log.clear();
+  // One cannot start with the old address, one runs on without having a session, one is well.
+  for (auto& [key, broker] : place.all) {
+    if (key.broker == 1) broker.state = provision::BrokerState::backing_off;
+  }
+  erase(root + "/brokers/ids/1");
+  erase(root + "/brokers/ids/2");
+  make();
+  for (int i = 0; i < 400 && place.log.size() < 8; ++i) world.run_for(milliseconds(100));
+  EXPECT_EQ(place.log,
+            (std::vector<std::string>{"put 1", "stop 1", "start 1", "put 2", "put 3", "kill 2", "stop 2", "start 2"}));
+  for (const auto& [key, broker] : place.all) {
+    EXPECT_EQ(broker.spec.properties.at("zookeeper.connect"), "127.0.0.9:2999" + root);
+  }
+  EXPECT_TRUE(becomes(arn, "ACTIVE"));
+}
+
+TEST_F(MskUpdateTest, AnOperationSaysWhatItWaitsFor) {
+  partition("[2,3]", 2);
+  const auto said = on("RebootBroker", arn, {{"brokerIds", json::array{"2"}}});
+  ASSERT_EQ(said.status, 200) << said.message;
+  world.run_for(seconds(2));
+  const auto record =
+      call("DescribeClusterOperation", {}, {{"clusterOperationArn", text(said.body, "clusterOperationArn")}})
+          .body.at("clusterOperationInfo")
+          .as_object();
+  EXPECT_EQ(json::serialize(record.at("errorInfo")),
+            R"({"errorCode":"WAITING","errorString":"t-0 would have 1 replicas in sync, and 2 are needed"})");
+}
+
 TEST_F(MskTest, ABrokerThatIsDownShowsAsHealingWithItsCause) {
   const auto arn = make_cluster();
   auto& broker = place.all.begin()->second;

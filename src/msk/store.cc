@@ -173,6 +173,21 @@ Task<Stored<std::vector<Operation>>> Store::operations(std::string cluster_id) {
   co_return all;
 }
 
+Task<Stored<>> Store::forget_old_operations(std::string cluster_id) {
+  const auto folder = path("operations", cluster_id);
+  auto names = co_await zk_.children(folder);
+  if (!names) co_return failed(names.error());
+  if (names->size() <= operations_max) co_return Stored<>{};
+  auto all = co_await operations(cluster_id);
+  if (!all) co_return std::unexpected(all.error());
+  for (std::size_t i = operations_max; i < all->size(); ++i) {
+    if (!(*all)[i].over()) continue;
+    auto removed = co_await zk_.remove(folder + "/" + (*all)[i].id);
+    if (!removed && removed.error().code != ZkCode::no_node) co_return failed(removed.error());
+  }
+  co_return Stored<>{};
+}
+
 Task<Stored<>> Store::set_operation(Versioned<Operation> operation) {
   const auto& o = operation.value;
   std::vector<Op> ops;

@@ -7,6 +7,7 @@
 //   configurations/ID           a configuration with its revisions; configuration-names/NAME
 //   vpc-connections/ID
 //   blocks/BLOCK                which cluster has that block of addresses
+//   elections/CLUSTER/TOPIC     a topic's own setting before it was changed for an election (empty_start.h)
 //   health                      what the active control plane knows of brokers that are down (health.h)
 //   epoch                       its version: how often a control plane became the active one (fence.h)
 //
@@ -73,6 +74,8 @@ class Store {
   // --- operations
   Task<Stored<Versioned<Operation>>> operation(std::string cluster_id, std::string id);
   Task<Stored<std::vector<Operation>>> operations(std::string cluster_id);  // the latest first
+  // Those that are over and not among the latest operations_max are forgotten.
+  Task<Stored<>> forget_old_operations(std::string cluster_id);
   Task<Stored<>> set_operation(Versioned<Operation> operation);
   // The end: operation and cluster as they are now, and nothing is pending.
   Task<Stored<>> finish(Versioned<Operation> operation, Versioned<Cluster> cluster);

@@ -58,10 +58,38 @@ TEST_F(MskChangeTest, EncryptionOfClientsIsRolled) {
 TEST_F(MskChangeTest, ClientsAuthenticateByTls) {
   json::object tls{{"enabled", true}, {"certificateAuthorityArnList", json::array{"arn:aws:acm-pca:x"}}};
   json::object wish{{"tls", tls}, {"unauthenticated", json::object{{"enabled", false}}}};
-  done("UpdateSecurity", {{"clientAuthentication", wish}});
+  // Whoever comes by the plaintext listener would be let in: said or not.
+  refused("UpdateSecurity", {{"clientAuthentication", wish}}, "clientBroker", "unauthenticated.enabled to true");
+  refused("UpdateSecurity", {{"clientAuthentication", json::object{{"tls", tls}}}}, "clientBroker", "must be TLS");
+  done("UpdateSecurity", {{"clientAuthentication", wish}, {"encryptionInfo", transit("TLS")}});
   EXPECT_EQ(json::serialize(info(arn).at("clientAuthentication")), json::serialize(wish));
   EXPECT_EQ(property("listener.name.client_secure.ssl.client.auth"), "required");
   refused("UpdateSecurity", {{"encryptionInfo", transit("PLAINTEXT")}}, "clientBroker", "needs encryption");
+  refused("UpdateSecurity", {{"encryptionInfo", transit("TLS_PLAINTEXT")}}, "clientBroker", "must be TLS");
+  wish["unauthenticated"] = json::object{{"enabled", true}};
+  done("UpdateSecurity", {{"clientAuthentication", wish}, {"encryptionInfo", transit("TLS_PLAINTEXT")}});
+  EXPECT_EQ(property("listener.name.client_secure.ssl.client.auth"), "requested");
+  auto body = create_body("open");
+  auto plain = transit("TLS");
+  plain["encryptionInTransit"].as_object()["inCluster"] = false;
+  body["encryptionInfo"] = plain;
+  body["clientAuthentication"] = json::object{{"tls", tls}};
+  EXPECT_EQ(call("CreateCluster", body).parameter, "inCluster");
+}
+
+TEST_F(MskChangeTest, NoMoreReplicasThanBrokersAreAskedFor) {
+  const auto wish = [&](const std::string& name, const std::string& properties) {
+    return json::object{{"configurationInfo", json::object{{"arn", configuration(name, properties)}, {"revision", 1}}}};
+  };
+  refused("UpdateClusterConfiguration", wish("many", "offsets.topic.replication.factor=5\n"), "configurationInfo",
+          "offsets.topic.replication.factor=5: a cluster of 3 brokers");
+  done("UpdateBrokerCount", {{"targetNumberOfBrokerNodes", 6}});
+  done("UpdateClusterConfiguration", wish("five", "offsets.topic.replication.factor=5\n"));
+  refused("UpdateBrokerCount", {{"targetNumberOfBrokerNodes", 3}}, "targetNumberOfBrokerNodes",
+          "offsets.topic.replication.factor=5: a cluster of 3 brokers");
+  auto body = create_body("few");
+  body["configurationInfo"] = wish("three", "min.insync.replicas=4\n").at("configurationInfo");
+  EXPECT_EQ(call("CreateCluster", body).parameter, "configurationInfo");
 }
 
 TEST_F(MskChangeTest, WhatSecurityCannotBecome) {
@@ -171,6 +199,39 @@ TEST_F(MskChangeTest, StorageIsAskedForInOneOfTwoWays) {
   refused("UpdateBrokerStorage",
           {{"targetBrokerEBSVolumeInfo", json::array{json::object{{"kafkaBrokerNodeId", "All"}}}}},
           "targetBrokerEBSVolumeInfo", "does not include any updates");
+}
+
+TEST_F(MskChangeTest, TheLatestHundredOperationsAreKept) {
+  std::string last;
+  for (int i = 0; i < 105; ++i) {
+    last =
+        text(done("UpdateMonitoring", {{"enhancedMonitoring", i % 2 == 0 ? "PER_BROKER" : "DEFAULT"}}), "operationArn");
+  }
+  const auto list = on("ListClusterOperations", arn, {}, {{"maxResults", "100"}}).body;
+  EXPECT_EQ(list.at("clusterOperationInfoList").as_array().size(), 100U);
+  EXPECT_EQ(text(list.at("clusterOperationInfoList").at(0).as_object(), "operationArn"), last);
+  EXPECT_FALSE(list.contains("nextToken"));
+}
+
+// What was set for broker 4 is not for the next one that is called so.
+TEST_F(MskChangeTest, ABrokerThatGoesTakesItsConfigurationAlong) {
+  done("UpdateBrokerCount", {{"targetNumberOfBrokerNodes", 6}});
+  const auto of = [this](int broker) { return chroot(arn) + "/config/brokers/" + std::to_string(broker); };
+  for (const int broker : {1, 4}) write(of(broker), R"({"version":1,"config":{"log.retention.ms":"1000"}})");
+  done("UpdateBrokerCount", {{"targetNumberOfBrokerNodes", 3}});
+  EXPECT_EQ(data(of(4)), "");
+  EXPECT_NE(data(of(1)), "");
+}
+
+TEST_F(MskChangeTest, WithoutZooKeeperCallsAreAnsweredSoon) {
+  tree->disconnect(zk->session_id());
+  const auto before = shard.clock().mono();
+  const auto said = call("ListClusters");
+  EXPECT_EQ(said.status, 503);
+  EXPECT_EQ(said.error, "ServiceUnavailableException");
+  EXPECT_LE(shard.clock().mono() - before, seconds(11));
+  tree->reconnect(zk->session_id());
+  EXPECT_EQ(call("ListClusters").status, 200);
 }
 
 TEST_F(MskChangeTest, AClusterHasUpToThirtyBrokers) {

@@ -245,6 +245,47 @@ std::vector<std::int32_t> leaving(const Operation& operation, const Cluster& clu
   return out;
 }
 
+// Topics are made while others are drained, also on brokers that are to go. So these are stopped first, when nobody
+// gives them anything any more, and looked at once more before they are removed: whoever got a replica is started, and
+// drained again. The note is how often that was, with a mark while they are stopped.
+constexpr std::string_view stopped_mark = " stopped";
+constexpr int drains_max = 9;
+
+Decision leave(const Step& step, std::vector<std::int32_t> going, const Facts& facts) {
+  if (going.empty()) return done();
+  // A control plane may have died when it had started them again.
+  const bool stopped = step.note.ends_with(stopped_mark) && std::ranges::none_of(going, [&](std::int32_t id) {
+                         const auto broker = fact(facts, id);
+                         return broker.running || broker.starting;
+                       });
+  const int drains = step.note.empty() ? 0 : step.note.front() - '0';
+  for (const auto id : going) {
+    const auto broker = fact(facts, id);
+    if (stopped && broker.known && broker.registered) return wait(fmt::format("broker {} is still registered", id));
+  }
+  for (const auto& p : facts.partitions) {
+    const auto found = std::ranges::find_if(going, [&](std::int32_t id) { return has(p.replicas, id); });
+    if (found == going.end()) continue;
+    if (drains == drains_max) {
+      return failure(fmt::format("Partition {}-{} still has a replica on broker {}, after it was drained {} times.",
+                                 p.topic, p.partition, *found, drains + 1));
+    }
+    if (!stopped) {
+      Decision again;
+      again.kind = Decision::Kind::repeat;
+      again.note_after = std::to_string(drains + 1);
+      return again;
+    }
+    auto decision = act(on(Action::Kind::start, std::move(going)));
+    decision.note_after = std::to_string(drains);
+    return decision;
+  }
+  if (stopped) return act(on(Action::Kind::remove, std::move(going)));
+  auto decision = act(on(Action::Kind::stop, std::move(going)));
+  decision.note_after = std::to_string(drains) + std::string(stopped_mark);
+  return decision;
+}
+
 // --- plans
 
 void roll_one(std::vector<Step>& steps, std::int32_t broker, bool files) {
@@ -256,13 +297,13 @@ void roll_one(std::vector<Step>& steps, std::int32_t broker, bool files) {
 }
 
 bool same_but_configuration(const ClusterSpec& from, const ClusterSpec& to) {
-  const std::string zookeeper = "z";
+  const BrokerSite site{"a", "z", ".c"};
   auto changed = to;
   changed.kafka_version = from.kafka_version;
   changed.server_properties = from.server_properties;
   changed.volume_gib = from.volume_gib;  // a dynamic key
   return from.kafka_version == to.kafka_version && from.instance_type == to.instance_type &&
-         broker_properties(from, 3, "a", zookeeper, {}) == broker_properties(changed, 3, "a", zookeeper, {});
+         broker_properties(from, 3, site, {}) == broker_properties(changed, 3, site, {});
 }
 
 std::vector<Step> plan_update(const Operation& operation, const Cluster& cluster) {
@@ -358,17 +399,7 @@ Decision decide(const Operation& operation, const Step& step, const Cluster& clu
     }
     case StepKind::settled: return moving(facts) ? settled(facts) : once(step, on(Kind::unthrottle));
     case StepKind::cancel: return cancel(operation, step, cluster, facts);
-    case StepKind::leave: {
-      auto going = leaving(operation, cluster);
-      for (const auto& p : facts.partitions) {
-        for (const auto id : going) {
-          if (has(p.replicas, id)) {
-            return failure(fmt::format("Partition {}-{} still has a replica on broker {}.", p.topic, p.partition, id));
-          }
-        }
-      }
-      return going.empty() ? done() : act(on(Kind::remove, std::move(going)));
-    }
+    case StepKind::leave: return leave(step, leaving(operation, cluster), facts);
     case StepKind::stop: {
       std::vector<std::int32_t> there;
       for (const auto id : members_of(cluster)) {

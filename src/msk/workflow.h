@@ -70,6 +70,7 @@ struct Action {
     unthrottle,  // what was copied for a reassignment went at a rate, which is over
     cancel,      // `assignment` is what replicas were before; empty: what was asked for has not begun yet
     set_live,    // `live` to /config/brokers/<default>: nothing as value removes the key
+    stop,        // `brokers`, in order
     remove,      // `brokers`, with their data
     forget,      // chroot and block
   };
@@ -84,15 +85,16 @@ struct Action {
 
 struct Decision {
   enum class Kind : std::uint8_t {
-    act,   // do `action`, then ask again
-    wait,  // for the world: ask again when something may have changed
-    done,  // the step is done
-    fail,  // the operation cannot go on; `text` says why
+    act,     // do `action`, then ask again
+    wait,    // for the world: ask again when something may have changed
+    done,    // the step is done
+    repeat,  // the steps of the drain before it are to be done again: there is more to move away
+    fail,    // the operation cannot go on; `text` says why
   };
   Kind kind = Kind::wait;
   Action action;
   std::string note;        // what the step is to remember, written before `action` is done; empty: as it was
-  std::string note_after;  // the same, written when it was done
+  std::string note_after;  // the same, written when it was done, or with what is to be repeated
   std::string text;        // of wait and fail: for people
 };
 

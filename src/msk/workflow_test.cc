@@ -100,11 +100,75 @@ TEST(Workflow, ARestartThatWasCutOffIsDoneAgainAndOnlyThen) {
 }
 
 TEST(Kafka, DynamicKeysAreLiveAndOthersRoll) {
-  const auto change = change_between({{"message.max.bytes", "1"}, {"log.roll.ms", "5"}}, {{"message.max.bytes", "2"}});
+  const auto change = change_between({{"message.max.bytes", "1"}, {"log.roll.ms", "5"}},
+                                     {{"message.max.bytes", "2"}, {"log.roll.ms", "5"}});
   EXPECT_FALSE(change.roll);
   EXPECT_EQ(change.live.at("message.max.bytes"), "2");
-  EXPECT_EQ(change.live.at("log.roll.ms"), std::nullopt);
   EXPECT_TRUE(change_between({}, {{"num.partitions", "2"}}).roll);
+}
+
+// A broker that runs has in force what its file said when it started, unless a dynamic value stands before it.
+TEST(Kafka, AKeyThatIsTakenAwayGetsItsDefaultAsAValue) {
+  using Live = std::map<std::string, std::optional<std::string>>;
+  const auto live = [](const config::Properties& from, const config::Properties& to) {
+    return change_between(from, to).live;
+  };
+  EXPECT_EQ(live({{"log.retention.ms", "60000"}}, {}), (Live{{"log.retention.ms", "604800000"}}));
+  EXPECT_EQ(live({{"log.retention.ms", "60000"}}, {{"log.retention.hours", "2"}}),
+            (Live{{"log.retention.ms", "7200000"}}));
+  EXPECT_EQ(live({{"log.retention.ms", "60000"}, {"log.retention.hours", "2"}}, {{"log.retention.minutes", "3"}}),
+            (Live{{"log.retention.ms", "180000"}}));
+  // Behind a dynamic log.retention.ms nothing else of them counts.
+  EXPECT_EQ(live({{"log.retention.minutes", "5"}}, {{"log.retention.minutes", "-1"}}),
+            (Live{{"log.retention.ms", "-1"}}));
+  EXPECT_EQ(live({{"log.roll.ms", "5"}, {"log.flush.interval.ms", "5"}, {"message.max.bytes", "7"}}, {}),
+            (Live{{"log.roll.ms", "604800000"},
+                  {"log.flush.interval.ms", "9223372036854775807"},
+                  {"message.max.bytes", "1048588"}}));
+  // Of every key that a configuration can set and take away the default is known.
+  for (const auto key : settable_keys()) {
+    if (key.starts_with("message.")) continue;  // other names of log.message...
+    for (const auto& [name, value] : live({{std::string(key), "x"}}, {})) EXPECT_TRUE(value.has_value()) << name;
+  }
+}
+
+TEST(Kafka, WhatNobodyWouldHonourIsRefused) {
+  for (const std::string bad :
+       {"allow.everyone.if.no.acl.found=false", "replica.selector.class=com.example.Mine",
+        "replica.selector.class=org.apache.kafka.common.replica.Mine", "log.roll.ms=0", "log.retention.ms=0",
+        "log.retention.hours=-2", "num.replica.fetchers=0", "socket.send.buffer.bytes=-2", "socket.request.max.bytes=1",
+        "transactional.id.expiration.ms=0", "zookeeper.session.timeout.ms=5999", "replica.lag.time.max.ms=30001"}) {
+    const auto parsed = parse_server_properties(bad);
+    ASSERT_FALSE(parsed.has_value()) << bad;
+    EXPECT_TRUE(parsed.error().starts_with(bad)) << parsed.error();
+  }
+  for (const std::string good : {"allow.everyone.if.no.acl.found=true",
+                                 "replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector",
+                                 "log.retention.ms=-1", "socket.send.buffer.bytes=-1"}) {
+    EXPECT_TRUE(parse_server_properties(good).has_value()) << good;
+  }
+}
+
+TEST(Kafka, ReplicasNeedBrokers) {
+  ClusterSpec spec;
+  spec.brokers = 3;
+  EXPECT_EQ(too_many_replicas(spec, 3), "");
+  for (const std::string key : {"default.replication.factor", "offsets.topic.replication.factor",
+                                "transaction.state.log.replication.factor", "min.insync.replicas"}) {
+    spec.server_properties = key + "=4\n";
+    EXPECT_NE(too_many_replicas(spec, 3).find(key + "=4: a cluster of 3 brokers"), std::string::npos) << key;
+  }
+}
+
+TEST(Kafka, BetweenBrokersOnlyBrokersAreLetIn) {
+  ClusterSpec spec;
+  const auto properties = broker_properties(spec, 3, {"127.0.0.1", "z/c", certificate_domain("c1")}, {});
+  EXPECT_EQ(properties.at("listener.name.replication.ssl.client.auth"), "required");
+  EXPECT_EQ(properties.at("listener.name.replication.weir.ssl.client.names"), ".c1");
+  EXPECT_EQ(certificate_name("c1", 2), "b-2.c1");
+  spec.in_cluster = false;
+  EXPECT_FALSE(broker_properties(spec, 3, {"127.0.0.1", "z/c", ".c1"}, {})
+                   .contains("listener.name.replication.weir.ssl.client.names"));
 }
 
 TEST(Kafka, EverySettableKeyIsOneOfTheBroker) {

@@ -123,6 +123,11 @@ void read_storage_mode(Params& params, ClusterSpec& spec);
 void read_rebalancing(Params& params, ClusterSpec& spec, bool required);
 void read_connectivity(Params& params, ClusterSpec& spec, bool creating);
 void read_throughput(Params& params, ClusterSpec& spec);
+// That nobody gets around an authentication that is asked for. Of a cluster that is made, or whose access is changed.
+void check_access(Params& params, const ClusterSpec& spec);
+// That there are brokers for the replicas that the configuration asks for. Of a cluster that is made, gets another
+// configuration, or loses brokers.
+void check_replicas(Params& params, std::string_view parameter, const ClusterSpec& spec, std::size_t zones);
 // What must hold of all this together. Says so to `params`.
 void check_spec(Params& params, const Context& context, const ClusterSpec& spec, std::size_t zones);
 // configurationInfo: the revision's text into the spec.

@@ -92,6 +92,8 @@ Task<Answer<Cluster>> create(Context& context, Params params, std::string cluste
   read_storage_mode(params, spec);
   read_rebalancing(params, spec, false);
   auto configured = co_await read_configuration(context, params, spec, false);
+  check_access(params, spec);
+  check_replicas(params, "configurationInfo", spec, cluster.zones.size());
   check_spec(params, context, spec, cluster.zones.size());
   if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
   if (!configured) co_return std::unexpected(configured.error());

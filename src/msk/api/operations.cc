@@ -30,13 +30,22 @@ Task<Answer<Object>> list(Context& context, const aws::Request& request, Object 
   co_return listed(request, "clusterOperationInfoList", keys, [&](std::size_t i) { return view((*all)[i]); });
 }
 
+// What an operation that goes on waits for. SDKs and Terraform look at the state alone, and tell of this when they have
+// waited too long.
+Object with_wait(const Context& context, const Operation& operation, Object info) {
+  if (operation.over() || info.contains("errorInfo")) return info;
+  const auto waiting = context.driver.waiting_for(operation.cluster_id);
+  if (!waiting.empty()) info["errorInfo"] = Object{{"errorCode", "WAITING"}, {"errorString", text(waiting)}};
+  return info;
+}
+
 }  // namespace
 
 Task<Answer<Object>> describe_cluster_operation(Context& context, const aws::Request& request) {
   auto operation = co_await labelled_operation(context, request);
   if (!operation) co_return std::unexpected(operation.error());
   Object out;
-  out["clusterOperationInfo"] = operation_info(*operation);
+  out["clusterOperationInfo"] = with_wait(context, *operation, operation_info(*operation));
   co_return out;
 }
 
@@ -44,7 +53,7 @@ Task<Answer<Object>> describe_cluster_operation_v2(Context& context, const aws::
   auto operation = co_await labelled_operation(context, request);
   if (!operation) co_return std::unexpected(operation.error());
   Object out;
-  out["clusterOperationInfo"] = operation_info_v2(*operation);
+  out["clusterOperationInfo"] = with_wait(context, *operation, operation_info_v2(*operation));
   co_return out;
 }
 

@@ -149,6 +149,24 @@ void read_throughput(Params& params, ClusterSpec& spec) {
   spec.provisioned_throughput = params.json("provisionedThroughput");
 }
 
+void check_access(Params& params, const ClusterSpec& spec) {
+  if (params.fault() || spec.unauthenticated) return;
+  if (spec.client_broker == ClientBroker::tls_plaintext) {
+    params.wrong("clientBroker",
+                 "A plaintext listener knows no client: where clients must authenticate (TLS authentication without "
+                 "unauthenticated access), clientBroker must be TLS. Set it, or unauthenticated.enabled to true.");
+  } else if (!spec.in_cluster) {
+    params.wrong("inCluster",
+                 "Without encryption between brokers their own listener takes anybody: where clients must authenticate "
+                 "(TLS authentication without unauthenticated access), inCluster must be true.");
+  }
+}
+
+void check_replicas(Params& params, std::string_view parameter, const ClusterSpec& spec, std::size_t zones) {
+  if (params.fault()) return;
+  if (const auto wrong = too_many_replicas(spec, zones); !wrong.empty()) params.wrong(parameter, wrong);
+}
+
 void check_spec(Params& params, const Context& context, const ClusterSpec& spec, std::size_t zones) {
   if (params.fault()) return;
   if (spec.mutual_tls && spec.client_broker == ClientBroker::plaintext) {

@@ -163,6 +163,7 @@ void change_security(const Context&, Params& params, const ClusterSpec& from, Up
   if (!params.has("encryptionInfo") && !params.has("clientAuthentication")) {
     params.wrong("encryptionInfo", "The request does not include any updates to the security of the cluster.");
   }
+  check_access(params, update.to);
   const auto show = [](Object& out, const ClusterSpec& spec) {
     out["encryptionInfo"] = transit_of(spec);
     if (!spec.client_authentication.empty()) out["clientAuthentication"] = json_of(spec.client_authentication);
@@ -196,6 +197,7 @@ Task<Answer<Object>> update_cluster_configuration(Context& context, const aws::R
   update.type = "UPDATE_CLUSTER_CONFIGURATION";
   update.to = cluster->value.spec;
   auto read = co_await read_configuration(context, params, update.to, true);
+  check_replicas(params, "configurationInfo", update.to, cluster->value.zones.size());
   check(params, context, cluster->value, update.to);
   if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
   if (!read) co_return std::unexpected(read.error());
@@ -225,6 +227,9 @@ Task<Answer<Object>> update_cluster_kafka_version(Context& context, const aws::R
   // The level that was left may be gone back to, once.
   update.to.previous_version = *target == from.previous_version ? "" : from.kafka_version;
   auto read = co_await read_configuration(context, params, update.to, false);
+  if (params.has("configurationInfo")) {
+    check_replicas(params, "configurationInfo", update.to, cluster->value.zones.size());
+  }
   check(params, context, cluster->value, update.to);
   if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
   if (!read) co_return std::unexpected(read.error());
@@ -264,11 +269,12 @@ Task<Answer<Object>> update_broker_count(Context& context, const aws::Request& r
                                p.replicas.size(), *target));
     }
   }
+  auto to = c.spec;
+  if (target) to.brokers = static_cast<std::int32_t>(*target);
+  if (local && context.options.local.defaults) to.defaults = context.options.local.defaults(to.brokers);
+  if (target && *target < now) check_replicas(params, parameter, to, c.zones.size());
   if (const auto& fault = params.fault()) co_return std::unexpected(*fault);
 
-  auto to = c.spec;
-  to.brokers = static_cast<std::int32_t>(*target);
-  if (local && context.options.local.defaults) to.defaults = context.options.local.defaults(to.brokers);
   auto operation =
       new_operation(context, c, *target > now ? "INCREASE_BROKER_COUNT" : "DECREASE_BROKER_COUNT", std::move(to));
   // New ones behind the last id, and those with the highest ids go: each zone keeps as many as the others.
