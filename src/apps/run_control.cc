@@ -27,6 +27,7 @@
 #include "cli/command_line.h"
 #include "cli/place.h"
 #include "msk/empty_start.h"
+#include "msk/kafka.h"
 #include "msk/service.h"
 #include "net/authority.h"
 #include "net/tls.h"
@@ -125,6 +126,7 @@ class ControlPlane {
   msk::ServiceOptions service_options();
   provision::MachineOptions machine_options();
   Task<std::string> may_begin_empty(provision::EmptyStart start);
+  Task<void> certify_local();
   Task<bool> gained();
   Task<bool> open_place();
   Task<void> end_holder();
@@ -233,6 +235,25 @@ Task<void> ControlPlane::end_holder() {
   signal_process(*holder, SIGKILL);
 }
 
+// Where `weir up` was told another address, its brokers' certificates are for the old one.
+Task<void> ControlPlane::certify_local() {
+  for (const auto& key : supervised_.brokers()) {
+    auto spec = supervised_.spec(key.broker);
+    const auto host = supervised_.host_of(key.broker);
+    if (!spec || spec->address == host || !spec->files.contains(std::string(msk::certificate_file))) continue;
+    const auto name = fmt::format("b-{}.{}", key.broker, key.cluster);
+    auto issued = service_options().certify(name, {name, "localhost"}, {host});
+    if (!issued) {
+      WEIR_LOG(error, "no new certificate for broker {}: {}", key.text(), issued.error());
+      continue;
+    }
+    spec->address = host;
+    spec->files[std::string(msk::certificate_file)] = issued->chain_and_key;
+    spec->files[std::string(msk::authority_file)] = issued->authority;
+    if (auto put = co_await supervised_.put(std::move(*spec)); !put) WEIR_LOG(error, "{}", put.error().text);
+  }
+}
+
 Task<bool> ControlPlane::gained() {
   if (!co_await open_place()) co_return false;
   // Commands of this folder speak to the active one.
@@ -245,6 +266,7 @@ Task<bool> ControlPlane::gained() {
   };
   if (auto written = co_await pool_->run(std::move(write)); !written) WEIR_LOG(warn, "{}", written.error().message);
   co_await supervised_.learn();
+  co_await certify_local();
   if (options_.supervised) {
     co_await record_local_cluster(shard(), runtime::system_random(), *zk_, service_options().realm,
                                   supervised_.state());

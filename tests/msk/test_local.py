@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import urllib.error
 import urllib.request
@@ -21,6 +22,13 @@ from traffic import Library
 blocks = itertools.count(1)
 
 
+def raises_nothing(call):
+    try:
+        return call()
+    except OSError:
+        return None
+
+
 class Up:
     """A `weir up` of its own, on loopback addresses of its own and all default ports."""
 
@@ -30,16 +38,19 @@ class Up:
 
     def start(self, *options):
         weir("up", "--data", self.data, "--listen", self.host, *options, "--detach")
-        env = settings(self.data)
-        self.kafka = boto3.client("kafka", endpoint_url=env["AWS_ENDPOINT_URL"], region_name=env["AWS_DEFAULT_REGION"],
-                                  aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
-                                  aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
-                                  config=Config(retries={"max_attempts": 1}))
-        watch(self.kafka, self.found)
+        self.kafka = self.client()
         wait(lambda: self.kafka.list_clusters(ClusterNameFilter="local")["ClusterInfoList"])
         self.arn = self.info()["ClusterArn"]
         wait(lambda: self.info()["State"] != "CREATING")
         return self
+
+    def client(self, endpoint=None):
+        env = settings(self.data)
+        kafka = boto3.client("kafka", endpoint_url=endpoint or env["AWS_ENDPOINT_URL"], region_name=env["AWS_DEFAULT_REGION"],
+                             aws_access_key_id=env["AWS_ACCESS_KEY_ID"], aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],
+                             config=Config(retries={"max_attempts": 1}))
+        watch(kafka, self.found)
+        return kafka
 
     def down(self):
         weir("down", "--data", self.data)
@@ -172,12 +183,20 @@ def test_local_has_every_other_update_under_load(up):
     weir("ca", "export", "--data", up.data, "--out", ca)
     found = AdminClient({"bootstrap.servers": tls, "security.protocol": "ssl", "ssl.ca.location": str(ca)}).list_topics(timeout=20)
     assert {b.port for b in found.brokers.values()} == {9094}
-    # All of it is there after a start anew; a level that is asked for goes before.
+    # All of it is there after a start anew, at other addresses; a level that is asked for goes before.
     up.down()
+    up.host = f"{up.host.rsplit('.', 2)[0]}.250.1"
     up.start("--kafka-version", "3.8")
     assert up.status()["kafka_version"] == "3.8" and up.info()["CurrentBrokerSoftwareInfo"]["KafkaVersion"] == "3.8.x"
-    assert up.bootstrap()["BootstrapBrokerStringTls"] == tls
+    assert up.bootstrap()["BootstrapBrokerStringTls"] == tls.replace(f"{first}.", f"{up.host[:-1]}")
     assert up.configs(2)["weir.storage.quota.bytes"] == str(100 << 30)
+
+    def by_name():
+        trust = ssl.create_default_context(cafile=str(ca))
+        with socket.create_connection((up.host, 9094), 5) as plain, trust.wrap_socket(plain, server_hostname=up.host) as secure:
+            return secure.getpeercert()
+
+    wait(lambda: raises_nothing(by_name))
 
 
 @pytest.mark.parametrize("update", [("update_broker_count", {"TargetNumberOfBrokerNodes": 3}),
@@ -217,3 +236,24 @@ def test_a_change_of_local_that_fails_is_taken_back(up):
     up.down()
     up.start()
     assert set(up.brokers()) == {1}
+
+
+def test_another_control_plane_of_the_folder_changes_local_too(up):
+    up.start("--brokers", 2)
+    beside = subprocess.Popen([WEIR, "control", "--data", up.data, "--zookeeper", f"{up.host}:2181", "--api", f"{up.host}:4600"],
+                              stdout=subprocess.DEVNULL, stderr=open(up.data / "beside.log", "wb"))
+    try:
+        wait(lambda: raises_nothing(lambda: urllib.request.urlopen(f"http://{up.host}:4600/health", timeout=5).status == 200))
+        before = {id: b["pid"] for id, b in up.brokers().items()}
+        answer = up.begin("update_broker_type", TargetInstanceType="kafka.m5.xlarge")
+        # The one inside is stopped, not ended: it is not started again, and loses its seat with its session.
+        os.kill(up.pid("control"), signal.SIGSTOP)
+        up.kafka = up.client(f"http://{up.host}:4600")
+        end = over(up.kafka, answer)
+        assert end["OperationState"] == "UPDATE_COMPLETE", end.get("ErrorInfo")
+        wait(lambda: up.info()["State"] == "ACTIVE")
+        assert all(b["pid"] != before[id] for id, b in up.brokers().items())
+        assert all(up.configs(b)["queued.max.request.bytes"] == str(4 << 30) for b in (1, 2))
+    finally:
+        beside.terminate()
+        beside.wait(60)
