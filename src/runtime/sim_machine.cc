@@ -135,7 +135,9 @@ void SimMachine::end(bool power) {
 
 int SimMachine::file_operation(SimFiles::Op op, const std::string& path) {
   if (process_ != nullptr && process_->dying_) return EIO;
-  if (operations_left_ > 0 && --operations_left_ == 0 && process_ != nullptr) {
+  const bool last = operations_left_ == 1;
+  if (operations_left_ > 0) --operations_left_;
+  if (last && process_ != nullptr) {
     process_->dying_ = true;
     world_.dying_.push_back([this, dead = process_, power = planned_power_] {
       if (process_ != dead) return;
