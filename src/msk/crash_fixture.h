@@ -23,6 +23,7 @@ namespace weir::msk {
 struct Knife {
   int done = 0;  // effects so far
   int cut = -1;  // after so many; -1: never
+  int back = 0;  // how many there were when it was first to be taken back
   bool armed = false;
   bool dead = false;
   std::vector<std::string> versions;  // every currentVersion that was written
@@ -33,7 +34,7 @@ struct Knife {
   }
   // Before the first.
   void arm(int at) {
-    done = 0;
+    done = back = 0;
     cut = at;
     armed = true;
     dead = at == 0;
@@ -91,7 +92,11 @@ class CutZk final : public zkclient::Zk {
     bool writes = false;
     for (const auto& op : copy) {
       writes = writes || op.kind != zkclient::Op::Kind::check;
-      if (op.kind == zkclient::Op::Kind::set && op.path.starts_with("/weir/msk/clusters/")) note(op.data);
+      if (op.kind != zkclient::Op::Kind::set) continue;
+      if (op.path.starts_with("/weir/msk/clusters/")) note(op.data);
+      const bool back =
+          op.path.starts_with("/weir/msk/operations/") && op.data.find("\"goingBack\":true") != op.data.npos;
+      if (back && knife_.back == 0) knife_.back = knife_.done;
     }
     if (writes) knife_.effect();
     co_return done;
@@ -233,7 +238,7 @@ class Plane : public MskTest {
   // It gives up after a little, and moves go at a rate.
   void gives_up_soon() {
     tune = [](ServiceOptions& options) {
-      options.stall_max = options.move_stall_max = milliseconds(1'000);
+      options.stall_max = options.move_stall_max = milliseconds(300);
       options.move_rate = 1000;
     };
     next_control_plane();
