@@ -22,6 +22,7 @@
 #include "apps/seat.h"
 #include "apps/seated_place.h"
 #include "apps/up.h"
+#include "apps/zookeeper_file.h"
 #include "aws/endpoint.h"
 #include "base/log.h"
 #include "cli/command_line.h"
@@ -107,9 +108,10 @@ std::optional<cli::ProcessId> who_of(const ControlFiles& files, const std::strin
 
 class ControlPlane {
  public:
-  ControlPlane(const cli::ControlOptions& options, const DataDir& dir, security::CertificateAuthority authority,
-               std::unique_ptr<aws::FileCredentials> credentials)
+  ControlPlane(const cli::ControlOptions& options, config::Properties zookeeper_keys, const DataDir& dir,
+               security::CertificateAuthority authority, std::unique_ptr<aws::FileCredentials> credentials)
       : options_(options),
+        zookeeper_keys_(std::move(zookeeper_keys)),
         files_(dir),
         supervised_(shards_[0], *pool_, dir),
         authority_(std::move(authority)),
@@ -134,6 +136,7 @@ class ControlPlane {
   Task<bool> occupied(std::string data);
 
   const cli::ControlOptions& options_;
+  const config::Properties zookeeper_keys_;  // of --zookeeper-config
   const ControlFiles files_;
   runtime::Shards shards_{1};
   std::unique_ptr<runtime::Pool> pool_ = runtime::make_pool(4);
@@ -158,7 +161,10 @@ msk::ServiceOptions ControlPlane::service_options() {
   out.zookeeper = options_.zookeeper;
   // A broker that was killed can come back when its session is over: on one machine that need not take long.
   out.move_rate = options_.move_rate;
-  out.broker_overrides = {{"zookeeper.session.timeout.ms", "6000"}};
+  out.broker_overrides = {zookeeper_keys_.begin(), zookeeper_keys_.end()};
+  out.broker_overrides.insert_or_assign("zookeeper.session.timeout.ms", "6000");
+  const auto tls = zookeeper_keys_.find("zookeeper.ssl.client.enable");
+  if (tls != zookeeper_keys_.end() && tls->second == "true") out.zookeeper_tls = options_.zookeeper;
   out.local.defaults = [this](std::int32_t brokers) { return local_defaults(supervised_.state(), brokers); };
   out.local.listener = [this](std::int32_t broker) { return supervised_.listener_of(broker); };
   out.local.fixed = [this] {
@@ -288,10 +294,10 @@ Task<bool> ControlPlane::occupied(std::string data) {
 }
 
 Task<std::expected<void, std::string>> ControlPlane::start() {
-  zkclient::RealOptions zookeeper;
-  zookeeper.connect = options_.zookeeper;
-  zookeeper.session_timeout = session_timeout;
-  auto session = zkclient::connect(zookeeper);
+  auto zookeeper = session_options(options_.zookeeper, zookeeper_keys_);
+  if (!zookeeper) co_return std::unexpected(fmt::format("--zookeeper-config: {}", zookeeper.error()));
+  zookeeper->session_timeout = session_timeout;
+  auto session = zkclient::connect(std::move(*zookeeper));
   if (!session) co_return std::unexpected(session.error().message);
   session_ = std::move(*session);
   if (!co_await session_->wait_connected(connect_max)) {
@@ -371,7 +377,10 @@ int run_control(const cli::ControlOptions& options) {
   auto credentials = open_credentials(files);
   if (!credentials) return fail(credentials.error());
 
-  ControlPlane plane(options, *dir, std::move(*authority), std::move(*credentials));
+  auto zookeeper_keys = read_zookeeper_file(options.zookeeper_config);
+  if (!zookeeper_keys) return fail(fmt::format("--zookeeper-config: {}", zookeeper_keys.error()));
+
+  ControlPlane plane(options, std::move(*zookeeper_keys), *dir, std::move(*authority), std::move(*credentials));
   std::string failure;
   auto guard = std::make_unique<EndBeforeReady>(ends);
   runtime::block_on(plane.shard(), [&]() -> Task<void> {

@@ -90,6 +90,9 @@ Binder add_control(CLI::App& root) {
   CLI::App* app = root.add_subcommand("control", "Run the control plane alone: the MSK API, state in ZooKeeper");
   add_zookeeper_flag(*app, v->options.zookeeper, "Where its state lies, and its clusters' metadata")
       ->default_str("127.0.0.1:2181");
+  app->add_option("--zookeeper-config", v->options.zookeeper_config,
+                  "TLS and SASL to it, for brokers, too: zookeeper.ssl. and weir.zookeeper. keys as a broker has them")
+      ->type_name("FILE");
   app->add_option("--api", v->api, "Where the API listens; by TLS when that is not a loopback address")
       ->type_name("HOST:PORT")
       ->default_str("127.0.0.1:4566");

@@ -32,7 +32,9 @@ TEST(ControlLine, Control) {
   EXPECT_EQ(plain.api, (config::HostPort{"127.0.0.1", 4566}));
   const auto o = good<ControlOptions>({"control", "--zookeeper", "a:1,b:2/c", "--api", "0.0.0.0:443", "--data", "/d",
                                        "--addresses", "127.9", "--region", "eu-west-1", "--log-level", "debug",
-                                       "--advertise", "kafka.lan"});
+                                       "--advertise", "kafka.lan", "--zookeeper-config", "/etc/zk.properties"});
+  EXPECT_EQ(plain.zookeeper_config, "");
+  EXPECT_EQ(o.zookeeper_config, "/etc/zk.properties");
   EXPECT_EQ(plain.advertise_host, "");
   EXPECT_EQ(o.advertise_host, "kafka.lan");
   EXPECT_EQ(o.zookeeper, "a:1,b:2/c");

@@ -58,6 +58,7 @@ struct UpOptions {
 struct ControlOptions {
   std::string data_dir;                      // empty: ~/.weir
   std::string zookeeper = "127.0.0.1:2181";  // its state, and what its clusters live on
+  std::string zookeeper_config;              // a file: TLS and SASL to it; empty: neither
   config::HostPort api{"127.0.0.1", api_port};
   std::string advertise_host;       // by which others reach the API; empty: the host of `api`, or this machine's
   std::string addresses = "127.0";  // the pool of its brokers' addresses: 127.A

@@ -45,10 +45,14 @@ class Control:
 class Planes:
     """As a context: it ends all that it started, brokers, too."""
 
-    def __init__(self, folder, flags=()):
+    def __init__(self, folder, flags=(), zookeeper=None):
+        """`zookeeper`: addresses of one that is there; else it has one of its own."""
         self.folder, self.flags, self.controls = Path(folder), list(flags), []
         self.data = self.folder / "weir"
         self.pool = f"127.{140 + os.getpid() % 80}"
+        self.zookeeper, self.service = zookeeper, None
+        if zookeeper:
+            return
         for _ in range(5):  # another test may be faster with the port
             self.zookeeper = f"127.0.0.1:{free_port()}"
             self.service = Process("zookeeper", [WEIR, "zookeeper", "--data", self.folder / "zookeeper", "--listen", self.zookeeper],
@@ -69,7 +73,8 @@ class Planes:
         for pid in self.brokers().values():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.service.kill()
+        if self.service:
+            self.service.kill()
 
     def start(self):
         self.controls.append(Control(self, len(self.controls) + 1))

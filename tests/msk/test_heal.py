@@ -104,6 +104,19 @@ def end(pid, how):
     wait(lambda: not os.path.exists(f"/proc/{pid}/exe"))
 
 
+def test_a_broker_that_hangs_is_shown(hurt):
+    filled(hurt, "hangs")
+    pid = hurt.broker(3).pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait(lambda: hurt.info()["State"] == "HEALING", 40)
+        assert "Broker 3 runs, but is not registered" in hurt.cause()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    hurt.healed("hangs")
+    assert hurt.broker(3).pid() == pid
+
+
 def foreign(broker):
     end(broker.pid(), signal.SIGKILL)
     path = broker.data / "meta.properties"
