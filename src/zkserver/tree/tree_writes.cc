@@ -97,7 +97,7 @@ Tree::Zk<zkwire::Stat> Tree::set_data(const Caller& caller, const zkwire::SetDat
   if (!next) return std::unexpected(next.error());
 
   std::string path(request.path);
-  NodeState before = *one;
+  auto before = static_cast<const NodeState&>(*one);
   note(Touch::whole, path, [this, path, kept = std::move(before)]() mutable {
     auto& now = *node(path);
     data_bytes_ += kept.data.size() - now.data.size();
