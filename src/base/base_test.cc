@@ -77,6 +77,13 @@ TEST(Log, a_line_holds_no_control_characters) {
   EXPECT_NE(log.text().find("it says one\\x0d\\ntwo\\x1b[31m\\x7f\n"), std::string::npos) << log.text();
 }
 
+TEST(Log, a_line_of_json_is_text_whatever_is_said) {
+  const LogFile log;
+  logging::init({.level = logging::Level::info, .format = logging::Format::json, .file = log.path});
+  WEIR_LOG(warn, "it says {}", "\xff\xfe \"\\ \x1b");
+  EXPECT_NE(log.text().find(R"("message":"it says \\xff\\xfe \"\\ \\x1b"})"), std::string::npos) << log.text();
+}
+
 TEST(Limiter, causes_are_bounded) {
   const LogFile log;
   for (int i = 0; i < 10'000; ++i) {

@@ -12,6 +12,8 @@
 #include <memory>
 #include <utility>
 
+#include "base/printable.h"
+
 namespace weir::logging {
 namespace {
 
@@ -50,16 +52,8 @@ std::string_view room_of(std::string_view file) {
 
 void append_json(std::string& out, std::string_view text) {
   for (const char c : text) {
-    if (c == '"' || c == '\\') {
-      out.push_back('\\');
-      out.push_back(c);
-    } else if (c == '\n') {
-      out += "\\n";
-    } else if (static_cast<unsigned char>(c) < 0x20) {
-      out += fmt::format("\\u{:04x}", static_cast<unsigned char>(c));
-    } else {
-      out.push_back(c);
-    }
+    if (c == '"' || c == '\\') out.push_back('\\');
+    out.push_back(c);
   }
 }
 
@@ -106,7 +100,8 @@ bool parse(std::string_view text, Level& level) {
 bool enabled(Level level) { return level >= threshold.load(std::memory_order_relaxed); }
 
 void write(Level level, std::string_view file, fmt::string_view format, fmt::format_args args) {
-  const std::string text = fmt::vformat(format, args);
+  // A line of log is one line, and text: what a peer sends cannot forge another, nor speak to the terminal.
+  const std::string text = printable(fmt::vformat(format, args));
   const auto room = room_of(file);
   std::string line;
   if (shape.load(std::memory_order_relaxed) == Format::json) {
@@ -114,18 +109,7 @@ void write(Level level, std::string_view file, fmt::string_view format, fmt::for
     append_json(line, text);
     line.push_back('"');
   } else {
-    // A line of log is one line, and text: what a peer sends cannot forge another, nor speak to the terminal.
-    line = fmt::format("[{}] ", room);
-    for (const char c : text) {
-      const auto byte = static_cast<unsigned char>(c);
-      if (c == '\n') {
-        line += "\\n";
-      } else if (byte < 0x20 || byte == 0x7f) {
-        line += fmt::format("\\x{:02x}", byte);
-      } else {
-        line += c;
-      }
-    }
+    line = fmt::format("[{}] {}", room, text);
   }
   logger().log(spd(level), spdlog::string_view_t(line.data(), line.size()));
 }

@@ -9,6 +9,8 @@
 #include <limits>
 #include <utility>
 
+#include "base/printable.h"
+
 namespace weir::zkwire::layout {
 namespace {
 
@@ -66,8 +68,8 @@ struct Bad {
 
 std::string shown(std::string_view data) {
   constexpr std::size_t shown_max = 120;
-  return data.size() <= shown_max ? std::string(data)
-                                  : fmt::format("{}... ({} bytes)", data.substr(0, shown_max), data.size());
+  return data.size() <= shown_max ? printable(data)
+                                  : fmt::format("{}... ({} bytes)", printable(data.substr(0, shown_max)), data.size());
 }
 
 // Runs `decode(root)` and makes an error of whatever goes wrong.

@@ -232,6 +232,13 @@ TEST(Layout, EveryPrefixOfAGoodNodeIsRefused) {
   for (std::size_t n = 0; n < t.size(); ++n) EXPECT_FALSE(decode_topic("/t", std::string_view(t).substr(0, n)));
 }
 
+// It goes to logs and to clients.
+TEST(Layout, WhatIsShownOfANodeIsText) {
+  const auto read = decode_topic("/t", "\xff\xfe\x1b[2J");
+  ASSERT_FALSE(read);
+  EXPECT_TRUE(read.error().message.ends_with("\\xff\\xfe\\x1b[2J")) << read.error().message;
+}
+
 TEST(Layout, APartitionIsReadFromThePathOfItsState) {
   const auto path = path_of_partition_state("a.b", PartitionId{12});
   EXPECT_EQ(partition_of_state_path(path), (TopicPartition{"a.b", PartitionId{12}}));
