@@ -55,7 +55,7 @@ Result<> check_dynamic(std::string_view name, bool per_broker) {
     return fail(ErrorCode::INVALID_REQUEST,
                 fmt::format("{}: brokers have no configuration of this name", shortened(name)));
   }
-  if (key->update == Update::read_only) {
+  if (key->update == Update::read_only || key->update == Update::at_start) {
     return fail(ErrorCode::INVALID_REQUEST, fmt::format("{} cannot be changed while a broker runs: it is set in "
                                                         "server.properties",
                                                         shortened(name)));
@@ -80,7 +80,7 @@ Result<> check_dynamic(std::string_view name, bool per_broker) {
 
 bool is_dynamic(std::string_view name) {
   const Key* key = find_broker_key(name);
-  return key != nullptr && key->update != Update::read_only;
+  return key != nullptr && key->update != Update::read_only && key->update != Update::at_start;
 }
 
 Result<Properties> alter(const Table& table, const Properties& current, std::span<const Alteration> changes) {

@@ -115,7 +115,7 @@ void merge_dynamic(const Properties& layer, bool of_one_broker, Merge& m) {
       m.warnings.push_back(fmt::format("{}: unknown key {} is left out", where, written));
     } else if (key->update == Update::read_only) {
       m.warnings.push_back(fmt::format("{}: {} cannot change while a broker runs and is left out", where, written));
-    } else if (!of_one_broker && key->update == Update::per_broker) {
+    } else if (!of_one_broker && (key->update == Update::per_broker || key->update == Update::at_start)) {
       m.warnings.push_back(fmt::format("{}: {} is for one broker at a time and is left out", where, written));
     } else if (auto wrong = complaint(*key, value, written)) {
       m.warnings.push_back(fmt::format("{}: {}; it is left out", where, *wrong));

@@ -75,7 +75,7 @@ Described describe_broker_key(const BrokerLayers& broker, const std::string& nam
   d.type = key.type;
   d.doc = key.doc;
   d.sensitive = key.type == Type::password;
-  d.read_only = key.update == Update::read_only;
+  d.read_only = key.update == Update::read_only || key.update == Update::at_start;
   auto names = broker_synonyms(name);
   d.synonyms = broker_layers(broker, names);
   if (!d.synonyms.empty()) d.source = d.synonyms.front().source;

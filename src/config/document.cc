@@ -12,7 +12,8 @@ namespace {
 
 std::string_view text(Update update) {
   switch (update) {
-    case Update::read_only: return "at start";
+    case Update::read_only:
+    case Update::at_start: return "at start";
     case Update::per_broker: return "live, one broker";
     case Update::cluster_wide: return "live";
   }

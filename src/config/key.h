@@ -29,8 +29,9 @@ enum class Type : std::int8_t {
 std::string_view name(Type type);  // "int"
 enum class Importance : std::uint8_t { high, medium, low };
 // KIP-226: read_only needs a restart; per_broker may be set on one broker while it runs (and on the cluster default
-// where Kafka allows it); cluster_wide on one broker or for all.
-enum class Update : std::uint8_t { read_only, per_broker, cluster_wide };
+// where Kafka allows it); cluster_wide on one broker or for all. at_start: as read_only, but what brokers of Kafka,
+// which may change it while they run, left in ZooKeeper for one broker counts when it starts.
+enum class Update : std::uint8_t { read_only, at_start, per_broker, cluster_wide };
 enum class Effect : std::uint8_t { active, accepted };
 
 // Forms that a set of values or bounds cannot say.

@@ -106,7 +106,8 @@ TEST(Keys, DynamicModesAreKafkas) {
   EXPECT_EQ(broker_keys().find("num.partitions")->update, Update::read_only);
   EXPECT_EQ(broker_keys().find("log.retention.ms")->update, Update::cluster_wide);
   EXPECT_EQ(broker_keys().find("log.retention.hours")->update, Update::read_only);
-  EXPECT_EQ(broker_keys().find("advertised.listeners")->update, Update::per_broker);
+  EXPECT_EQ(broker_keys().find("advertised.listeners")->update, Update::at_start);
+  EXPECT_EQ(find_broker_key("listener.name.internal.ssl.keystore.location")->update, Update::per_broker);
   EXPECT_EQ(broker_keys().find("max.connections.per.ip")->update, Update::cluster_wide);
 }
 
