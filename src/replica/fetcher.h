@@ -51,7 +51,7 @@ struct FetchOptions {
   std::function<void(BrokerId)> lost;
   // Of this broker, now; null or -1: not known.
   std::function<BrokerEpoch()> broker_epoch;
-  int fetchers = 1;                            // num.replica.fetchers
+  int fetchers = 1;                            // num.replica.fetchers, at the start
   std::int32_t min_bytes = 1;                  // replica.fetch.min.bytes
   std::int32_t max_bytes = 1 << 20;            // replica.fetch.max.bytes, a partition
   std::int32_t response_max_bytes = 10 << 20;  // replica.fetch.response.max.bytes

@@ -74,6 +74,7 @@ ReplicaManager::ReplicaManager(std::vector<runtime::Shard*> shards, runtime::Poo
       random_(random),
       options_(std::move(options)),
       cache_(files, options_.open_files_max),
+      fetchers_(options_.fetch.fetchers),
       leader_throttle_(options_.quota_samples, options_.quota_sample),
       follower_throttle_(options_.quota_samples, options_.quota_sample),
       totals_(std::make_shared<Totals>()),
@@ -462,9 +463,10 @@ Task<void> ReplicaManager::stop_part(Part& part, const std::vector<Stop>& stops,
                "controller says that it goes",
                stop.partition.text(), stop.leader_epoch.value, partition->leader_epoch().value);
     }
-    if (stop.leader_epoch.value >= 0 && stop.leader_epoch <= partition->leader_epoch()) {
+    // In the epoch that it has, too: at a controlled shutdown a follower stops, and nobody is elected for that.
+    if (stop.leader_epoch.value >= 0 && stop.leader_epoch < partition->leader_epoch()) {
       results[i] =
-          fail(ErrorCode::FENCED_LEADER_EPOCH, fmt::format("{}: epoch {} is not newer than {}", stop.partition.text(),
+          fail(ErrorCode::FENCED_LEADER_EPOCH, fmt::format("{}: epoch {} is older than {}", stop.partition.text(),
                                                            stop.leader_epoch.value, partition->leader_epoch().value));
       continue;
     }
@@ -571,10 +573,11 @@ void ReplicaManager::follow(Part& part, const std::shared_ptr<Partition>& partit
   const auto& to = partition->leadership();
   const bool follows = partition->role() == Role::follower && to.leader.value >= 0 && part.fetchers;
   const auto had = part.followed.find(partition->id());
-  if (had != part.followed.end() && (!follows || had->second != to.leader)) unfollow(part, partition->id(), out);
+  const Source source{to.leader, fetcher_of(partition->id())};
+  if (had != part.followed.end() && (!follows || had->second != source)) unfollow(part, partition->id(), out);
   if (!follows || (leaving_.load(std::memory_order_relaxed) && !part.followed.contains(partition->id()))) return;
-  part.followed[partition->id()] = to.leader;
-  auto& update = update_for(partition->id(), to.leader, out);
+  part.followed[partition->id()] = source;
+  auto& update = update_for(partition->id(), source, out);
   update.follow = Following{partition, &part.shard, to.leader_epoch, partition->topic_id()};
 }
 
@@ -585,15 +588,38 @@ void ReplicaManager::unfollow(Part& part, const TopicPartition& id, FetcherUpdat
   part.followed.erase(had);
 }
 
-Fetchers::Update& ReplicaManager::update_for(const TopicPartition& id, BrokerId leader, FetcherUpdates& out) {
-  const auto index =
-      hash_of(id.topic, id.partition) / parts_.size() % static_cast<std::size_t>(std::max(options_.fetch.fetchers, 1));
-  auto& updates = out[(static_cast<std::size_t>(leader.value) + index) % parts_.size()];
+int ReplicaManager::fetcher_of(const TopicPartition& id) const {
+  const auto fetchers = static_cast<std::size_t>(std::max(fetchers_.load(std::memory_order_relaxed), 1));
+  return static_cast<int>(hash_of(id.topic, id.partition) / parts_.size() % fetchers);
+}
+
+Fetchers::Update& ReplicaManager::update_for(const TopicPartition& id, Source source, FetcherUpdates& out) {
+  const auto [leader, index] = source;
+  auto& updates = out[(static_cast<std::size_t>(leader.value) + static_cast<std::size_t>(index)) % parts_.size()];
   auto& update = updates.emplace_back();
   update.leader = leader;
-  update.index = static_cast<int>(index);
+  update.index = index;
   update.partition = id;
   return update;
+}
+
+Task<void> ReplicaManager::set_fetchers(int count) {
+  if (leaving_.load(std::memory_order_relaxed)) co_return;  // what stops being fetched now is not taken up again
+  if (fetchers_.exchange(count, std::memory_order_relaxed) == count) co_return;
+  WEIR_LOG(info, "replicas are fetched by {} connections to each leader", count);
+  auto spread = [this](std::size_t p) { return spread_anew(*parts_[p]); };
+  co_await on_each_part(std::move(spread));
+}
+
+Task<void> ReplicaManager::spread_anew(Part& part) {
+  co_await Turn::take(part);
+  const Turn turn(part);
+  FetcherUpdates updates(parts_.size());
+  for (const auto& [id, partition] : part.partitions) {
+    const auto had = part.followed.find(id);
+    if (had != part.followed.end() && had->second.index != fetcher_of(id)) follow(part, partition, updates);
+  }
+  send(std::move(updates));
 }
 
 void ReplicaManager::send(FetcherUpdates updates) {

@@ -150,6 +150,8 @@ class ReplicaManager {
   runtime::Task<void> learn_isrs(std::vector<LearnedIsr> all);
   // A broker came, went, or has another address: fetchers that wait for it try at once. From any shard.
   void brokers_changed();
+  // num.replica.fetchers from now on: what is followed is spread anew over so many connections to each leader.
+  runtime::Task<void> set_fetchers(int count);
   // The topic's configuration changed: for all its partitions here.
   runtime::Task<void> set_topic_settings(std::string topic, Settings settings);
 
@@ -182,6 +184,11 @@ class ReplicaManager {
 
  private:
   // One shard's share.
+  struct Source {
+    BrokerId leader = no_broker;
+    int index = 0;  // of its fetchers
+    friend bool operator==(const Source&, const Source&) = default;
+  };
   struct Part {
     explicit Part(runtime::Shard& s) : shard(s), scope(s), bell(s), isr_bell(s) {}
     runtime::Shard& shard;
@@ -197,8 +204,8 @@ class ReplicaManager {
     bool changing = false;     // orders of the controller come one after the other
     std::list<runtime::Waiter*> turns;
     std::shared_ptr<Fetchers> fetchers;  // made by start(); null without sockets
-    // Which broker's fetcher has each partition.
-    std::unordered_map<TopicPartition, BrokerId, KeyHash, KeyEqual> followed;
+    // Which fetcher has each partition.
+    std::unordered_map<TopicPartition, Source, KeyHash, KeyEqual> followed;
   };
 
   class Turn;
@@ -239,7 +246,9 @@ class ReplicaManager {
   static runtime::Task<void> on_part(runtime::Shard& shard, std::function<runtime::Task<void>(std::size_t)> work,
                                      std::size_t i);
   static runtime::Task<void> nothing();
-  Fetchers::Update& update_for(const TopicPartition& id, BrokerId leader, FetcherUpdates& out);
+  int fetcher_of(const TopicPartition& id) const;
+  Fetchers::Update& update_for(const TopicPartition& id, Source source, FetcherUpdates& out);
+  runtime::Task<void> spread_anew(Part& part);
   void count_log(log::Directory& directory, int by);
   static PartitionView view_of(const Partition& partition);
   void remember(const std::vector<PartitionView>& all, std::size_t failed);
@@ -266,6 +275,7 @@ class ReplicaManager {
   log::FileCache cache_;
   std::vector<std::unique_ptr<log::Directory>> directories_;
   std::atomic<bool> leaving_{false};
+  std::atomic<int> fetchers_;                                              // to each leader
   std::vector<std::unique_ptr<std::atomic<std::size_t>>> directory_logs_;  // how many logs each holds
   enum class GivenUp : std::uint8_t { no, asked, yes };                    // asked: give_up() has not answered yet
   std::vector<std::unique_ptr<std::atomic<GivenUp>>> given_up_;            // by directory

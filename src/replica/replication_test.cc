@@ -159,6 +159,34 @@ TEST(Replication, PartitionsOfManyShardsAndFetchersAllArrive) {
   EXPECT_LE(cluster[1].accepted, 60);
 }
 
+// num.replica.fetchers, changed while they fetch.
+TEST(Replication, FetchersBecomeMoreAndFewerWhileTheyFetch) {
+  Cluster cluster(2, 5, 2);
+  cluster.start();
+  for (int i = 0; i < 40; ++i) cluster.create({"t", PartitionId{i}}, {1, 2}, uuid(7));
+  const auto all_arrive = [&](std::string_view value) {
+    for (int i = 0; i < 40; ++i) EXPECT_EQ(produce(cluster, 1, {"t", PartitionId{i}}, value), ErrorCode::NONE);
+  };
+  const auto spread = [&](int fetchers) {
+    cluster[2].run([&]() -> Task<void> { co_await cluster[2].manager->set_fetchers(fetchers); });
+    cluster.world.run_for(2s);
+  };
+  all_arrive("0");
+  EXPECT_EQ(cluster[1].open.size(), 1U);
+  spread(4);
+  EXPECT_EQ(cluster[1].open.size(), 4U);
+  all_arrive("1");
+  spread(2);
+  EXPECT_EQ(cluster[1].open.size(), 2U);
+  all_arrive("2");
+  // And so for what comes later.
+  cluster.create({"u", PartitionId{0}}, {1, 2}, uuid(9));
+  EXPECT_EQ(produce(cluster, 1, {"u", PartitionId{0}}, "x"), ErrorCode::NONE);
+  cluster.world.run_for(2s);
+  EXPECT_EQ(cluster[1].open.size(), 2U);
+  for (int i = 0; i < 40; ++i) EXPECT_EQ(cluster[2].values({"t", PartitionId{i}}), numbers(0, 3));
+}
+
 TEST(Replication, NewPartitionsDoNotWaitForThePollOfOthers) {
   Cluster cluster(2);
   for (auto& node : cluster.nodes) node->options.fetch.wait_max = 5s;
@@ -877,17 +905,24 @@ TEST(Replication, AStoppedReplicaFetchesNoMore) {
   Cluster cluster(2);
   cluster.start();
   cluster.create(t0, {1, 2}, uuid(7));
+  cluster.elect(t0, 1);
   ASSERT_EQ(produce(cluster, 1, t0, "0"), ErrorCode::NONE);
   std::vector<Stop> stops{{t0, false, LeaderEpoch{0}}};
   std::vector<Result<>> results;
-  cluster[2].run([&]() -> Task<void> { results = co_await cluster[2].manager->stop_replicas(stops); });
-  EXPECT_EQ(code(results.at(0)), ErrorCode::FENCED_LEADER_EPOCH);
+  const auto stop = [&] {
+    cluster[2].run([&]() -> Task<void> { results = co_await cluster[2].manager->stop_replicas(stops); });
+    return code(results.at(0));
+  };
+  EXPECT_EQ(stop(), ErrorCode::FENCED_LEADER_EPOCH);
+  // Of the epoch that it follows in: so does a controller of Kafka when a follower asks to leave.
   stops[0].leader_epoch = LeaderEpoch{1};
-  stops[0].remove = true;
-  cluster[2].run([&]() -> Task<void> { results = co_await cluster[2].manager->stop_replicas(stops); });
-  EXPECT_EQ(code(results.at(0)), ErrorCode::NONE);
-  EXPECT_FALSE(cluster[2].find(t0));
+  EXPECT_EQ(stop(), ErrorCode::NONE);
   ASSERT_TRUE(cluster[1].append(t0, "1"));
+  cluster.world.run_for(2s);
+  EXPECT_EQ(cluster.end(2, t0), Offset{1});
+  stops[0].remove = true;
+  EXPECT_EQ(stop(), ErrorCode::NONE);
+  EXPECT_FALSE(cluster[2].find(t0));
   cluster.world.run_for(1min);
   EXPECT_EQ(cluster[1].seen.empty(), false);
   EXPECT_EQ(cluster.high(1, t0), Offset{2}) << "the leader drops it from the ISR";
