@@ -15,6 +15,7 @@
 #include "broker/orders.h"
 #include "broker/pipeline.h"
 #include "broker/producer_id_source.h"
+#include "broker/registered.h"
 #include "broker/request_memory.h"
 #include "broker/space_watch.h"
 #include "broker/timed_zk.h"
@@ -131,6 +132,7 @@ struct Broker::Impl {
   Task<Result<>> read_configs();
   Task<Result<>> listen();
   Task<Result<>> register_self(nanoseconds wait);
+  Task<void> register_again(nanoseconds wait);
   Task<Result<>> serve_metrics();
   client::ConnectionOptions connection_options(milliseconds timeout) const;
   controller::ControllerOptions controller_options(milliseconds session_wait);
@@ -161,6 +163,7 @@ struct Broker::Impl {
   std::unique_ptr<controller::Admin> admin;
   std::unique_ptr<controller::ConfigFollower> follower;
   std::unique_ptr<ProducerIdSource> producer_ids;
+  std::unique_ptr<Registered> registered;
   std::unique_ptr<Orders> orders;
   std::unique_ptr<Link> link;
   std::unique_ptr<ControllerChannel> controller_channel;
@@ -396,7 +399,9 @@ Task<void> Broker::Impl::apply_broker_config() {
   node.set_config(std::make_shared<const LiveConfig>(LiveConfig{std::move(loaded->config), std::move(layers)}));
   if (server) server->set_limits(connection_limits(node.config()->config));
   if (tls_look != nullptr) tls_look->wake();
+  if (controller) controller->set_unclean_election(node.config()->config.unclean_leader_election_enable);
   set_throttles();
+  co_await replicas->set_fetchers(node.config()->config.num_replica_fetchers);
   // Topics without overrides follow the broker's defaults.
   std::vector<std::string> topics;
   images.latest()->each_topic([&](const cluster::TopicPtr& topic) { topics.push_back(topic->name); });
@@ -522,8 +527,14 @@ Task<Result<>> Broker::Impl::register_self(nanoseconds wait) {
   if (life.value < 0) life = *epoch;
   WEIR_LOG(info, "registered as broker {} of cluster {}, broker epoch {}", node.id.value, node.cluster_id,
            epoch->value);
+  if (registered) registered->seen();
   co_await keep_session();
   co_return Result<>{};
+}
+
+Task<void> Broker::Impl::register_again(nanoseconds wait) {
+  auto done = co_await register_self(wait);
+  if (!done) WEIR_LOG(error, "cannot register again: {}", done.error().message);
 }
 
 Task<Result<>> Broker::Impl::serve_metrics() {
@@ -576,11 +587,7 @@ controller::ControllerOptions Broker::Impl::controller_options(milliseconds sess
   options.auto_rebalance = config.auto_leader_rebalance_enable;
   options.rebalance_check = seconds(config.leader_imbalance_check_interval_seconds);
   options.rebalance_percent = config.leader_imbalance_per_broker_percentage;
-  options.register_again = [this, session_wait]() -> Task<void> {
-    if (auto done = co_await register_self(session_wait); !done) {
-      WEIR_LOG(error, "cannot register again after the session expired: {}", done.error().message);
-    }
-  };
+  options.register_again = [this, session_wait] { return register_again(session_wait); };
   return options;
 }
 
@@ -701,7 +708,10 @@ Task<Result<>> Broker::Impl::start() {
 
   if (auto done = co_await listen(); !done) co_return done;
   if (auto done = co_await serve_metrics(); !done) co_return done;
+  registered = std::make_unique<Registered>(control, *zk, zkwire::layout::path_of_broker(node.id),
+                                            [this, session_wait] { return register_again(session_wait); });
   if (auto done = co_await register_self(session_wait); !done) co_return done;
+  scope.spawn(registered->run());
   orders->open();
   controller->start();
   controller_started = true;
@@ -727,6 +737,7 @@ Task<void> Broker::Impl::stop(bool others_stay) {
   stopping = true;
   if (tls_look != nullptr) tls_look->wake();
   if (space_watch) space_watch->stop();
+  if (registered) registered->stop();
   if (controller_started && others_stay) co_await hand_over();
   if (server) server->stop_accepting();
   if (orders) orders->open();

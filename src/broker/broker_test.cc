@@ -8,6 +8,7 @@
 
 #include "broker/test_running.h"
 #include "protocol/messages/describe_cluster.h"
+#include "zkwire/layout.h"
 
 namespace weir::broker {
 namespace {
@@ -378,6 +379,57 @@ TEST(Broker, BrokerConfigsChangeWhileItRuns) {
   EXPECT_NE(r.alter("1", "broker.id", Alter::set, "5", 4), ErrorCode::NONE) << "read-only";
   r.restart();
   EXPECT_EQ(r.client->produce("t", 0, Strings{std::string(500, 'x')}).error, ErrorCode::MESSAGE_TOO_LARGE);
+}
+
+// The default of unclean.leader.election.enable, changed for all while the broker is controller.
+TEST(Broker, WhatNobodyMayLeadIsLedWhenUncleanElectionsAreAllowed) {
+  Running r;
+  ASSERT_EQ(r.client->create_topic("t", 1), ErrorCode::NONE);
+  namespace layout = zkwire::layout;
+  const std::string path = layout::path_of_partition_state("t", PartitionId{0});
+  r.cluster.run([&]() -> Task<void> {
+    auto user = r.cluster.tree->connect();
+    layout::PartitionState state;
+    state.leader = no_broker;
+    state.leader_epoch = LeaderEpoch{1};
+    state.isr = {BrokerId{9}};
+    state.controller_epoch = ControllerEpoch{1};
+    (void)co_await user->set(path, layout::encode(state));
+    (void)co_await user->create(layout::path_of_new_isr_change(), layout::encode_partition_set({{"t", PartitionId{0}}}),
+                                zkclient::CreateMode::persistent_sequential);
+    co_await user->close();
+  });
+  r.cluster.world.run_for(1s);
+  EXPECT_EQ(r.metadata("t").partitions.at(0).leader_id, -1);
+  EXPECT_EQ(r.alter("", "unclean.leader.election.enable", Running::Alter::set, "true", 4), ErrorCode::NONE);
+  r.cluster.world.run_for(1s);
+  EXPECT_EQ(r.metadata("t").partitions.at(0).leader_id, 1);
+  EXPECT_EQ(r.client->produce("t", 0, Strings{"a"}).error, ErrorCode::NONE);
+}
+
+// Nobody else would make it again: the broker would run on, and lead nothing.
+TEST(Broker, RegistersAgainWhenItsNodeIsRemoved) {
+  Running r;
+  ASSERT_EQ(r.client->create_topic("t", 1), ErrorCode::NONE);
+  for (int i = 0; i < 2; ++i) {
+    r.cluster.run([&]() -> Task<void> {
+      auto user = r.cluster.tree->connect();
+      EXPECT_TRUE((co_await user->remove("/brokers/ids/1", zkclient::any_version)).has_value());
+      co_await user->close();
+    });
+    r.cluster.world.run_for(2s);
+    const auto nodes = r.cluster.tree->dump();
+    EXPECT_TRUE(std::ranges::any_of(nodes, [](const auto& node) { return node.first == "/brokers/ids/1"; }));
+    EXPECT_EQ(r.client->produce("t", 0, Strings{"a"}).error, ErrorCode::NONE);
+  }
+}
+
+// It would lie in wait for the next start.
+TEST(Broker, ListenersAreNotChangedWhileItRuns) {
+  Running r;
+  for (const auto* key : {"listeners", "advertised.listeners"}) {
+    EXPECT_EQ(r.alter("1", key, Running::Alter::set, "PLAINTEXT://127.0.0.1:9192", 4), ErrorCode::INVALID_REQUEST);
+  }
 }
 
 }  // namespace

@@ -155,6 +155,7 @@ Task<Result<OrderAnswer>> Orders::leader_and_isr(controller::LeaderAndIsrOrder o
     to.leader_recovery_state = item.state.leader_recovery_state;
     if (item.at.topic == cluster::group_metadata_topic) groups_change = true;
   }
+  std::erase_if(order.topic_ids, [](const auto& topic) { return !cluster::validate_topic_name(topic.first); });
   know_topic_ids(order.topic_ids);
   auto results = co_await node_.replicas->apply(std::move(changes));
   if (groups_change) co_await know_group_partitions();
@@ -169,6 +170,7 @@ Task<Result<OrderAnswer>> Orders::leader_and_isr(controller::LeaderAndIsrOrder o
       co_await node_.groups->resigned(item.at.partition, item.state.leader_epoch);
     }
   }
+  answer.insert(answer.end(), order.left_out.begin(), order.left_out.end());
   co_return answer;
 }
 
@@ -268,6 +270,7 @@ Task<Result<OrderAnswer>> Orders::stop_replica(controller::StopReplicaOrder orde
     if (item.remove && !node_.images->latest()->topic(item.at.topic)) removed.insert(item.at.topic);
   }
   for (const auto& topic : removed) node_.replicas->forget_counters(topic);
+  answer.insert(answer.end(), order.left_out.begin(), order.left_out.end());
   co_return answer;
 }
 

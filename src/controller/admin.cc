@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "cluster/assign.h"
 #include "cluster/topic_name.h"
+#include "controller/register.h"
 #include "zkclient/pipeline.h"
 
 namespace weir::controller {
@@ -22,6 +23,7 @@ using zkclient::ZkCode;
 namespace {
 
 constexpr std::size_t topics_in_flight_max = 100;
+constexpr int write_tries_max = 5;  // of a topic, while its configuration's node comes and goes
 
 class Alarm : public zkclient::Watcher {
  public:
@@ -231,23 +233,43 @@ Task<Result<>> Admin::create_topic(NewTopic topic, CreateOptions options, cluste
   out.replication_factor = static_cast<std::int16_t>(assignment->begin()->second.size());
   if (options.validate_only) co_return Result<>();
 
-  // The config first: the controller may see the topic the moment its node is there.
-  cluster::ConfigKey key{cluster::ConfigType::topic, topic.name};
-  auto written = co_await write_config(std::move(key), topic.configs, zkclient::any_version);
-  if (!written) co_return written;
   layout::TopicAssignment content;
   if (options.topic_ids) content.id = random_.uuid();
   for (auto& [partition, replicas] : *assignment) content.partitions[partition].replicas = std::move(replicas);
-  auto data = layout::encode(content);
-  auto made = co_await zkclient::create_with_parents(zk_, layout::path_of_topic(topic.name), std::move(data));
-  if (!made && made.error().code == ZkCode::node_exists) {
-    co_return fail(ErrorCode::TOPIC_ALREADY_EXISTS, fmt::format("Topic '{}' already exists.", topic.name));
-  }
-  if (!made) co_return std::unexpected(to_error(made.error()));
+  auto made = co_await write_topic(topic.name, layout::encode(content), layout::encode_config(topic.configs));
+  if (!made) co_return made;
   out.id = content.id.value_or(Uuid{});
   WEIR_LOG(info, "created topic {} with {} partitions, replication factor {}", topic.name, out.partitions,
            out.replication_factor);
   co_return Result<>();
+}
+
+// The topic and its configuration in one step: the controller may see the topic the moment its node is there, and of
+// two that make it at the same time one makes all of it.
+Task<Result<>> Admin::write_topic(std::string name, std::string assignment, std::string config) {
+  const auto topic_path = layout::path_of_topic(name);
+  const auto config_path = layout::path_of_config(layout::topics_type, name);
+  bool config_there = false;  // an earlier topic of that name may have left one
+  for (int tries = 0;; ++tries) {
+    std::vector<zkclient::Op> ops;
+    ops.push_back(config_there ? zkclient::Op::set(config_path, config) : zkclient::Op::create(config_path, config));
+    ops.push_back(zkclient::Op::create(topic_path, assignment));
+    auto made = co_await zk_.multi(std::move(ops));
+    if (made) co_return Result<>();
+    const auto& error = made.error();
+    const bool of_config = error.path == config_path;
+    if (error.code == ZkCode::node_exists && !of_config) {
+      co_return fail(ErrorCode::TOPIC_ALREADY_EXISTS, fmt::format("Topic '{}' already exists.", name));
+    }
+    const bool other = error.code == ZkCode::node_exists || error.code == ZkCode::no_node;
+    if (!other || tries == write_tries_max) co_return std::unexpected(to_error(error));
+    if (error.code == ZkCode::no_node && !(of_config && config_there)) {
+      // A service that no broker has seen yet.
+      auto ready = co_await ensure_root_paths(zk_);
+      if (!ready) co_return ready;
+    }
+    if (of_config) config_there = error.code == ZkCode::node_exists;
+  }
 }
 
 // --- delete ---------------------------------------------------------------------------------------------------------

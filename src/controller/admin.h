@@ -93,6 +93,7 @@ class Admin {
  private:
   Task<Result<>> create_topic(NewTopic topic, CreateOptions options, cluster::ImagePtr image, CreatedTopic& out);
   Task<Result<>> check_name_free(std::string name);
+  Task<Result<>> write_topic(std::string name, std::string assignment, std::string config);
   Task<Result<>> write_config(cluster::ConfigKey key, cluster::ConfigMap config, std::int32_t version);
   Task<Result<>> grow(NewPartitions topic, bool validate_only, cluster::ImagePtr image);
 

@@ -122,6 +122,35 @@ TEST(Admin, WhatIsWrongWithATopicIsSaidAsKafkaDoes) {
   });
 }
 
+TEST(Admin, OfTwoThatMakeATopicOneMakesAllOfIt) {
+  story([](runtime::Shard& shard) -> Task<void> {
+    Desk desk(shard);
+    std::map<std::string, ErrorCode> of;
+    runtime::Scope scope(shard);
+    auto make = [&](std::string retention) -> Task<void> {
+      auto wanted = topic("race");
+      wanted.configs = {{"retention.ms", retention}};
+      of[retention] = co_await desk.code(wanted);
+    };
+    for (const auto* retention : {"1", "2", "3"}) scope.spawn(make(retention));
+    co_await scope.stop();
+    const auto config = (co_await desk.zk->get("/config/topics/race"))->data;
+    int made = 0;
+    for (const auto& [retention, code] : of) {
+      EXPECT_TRUE(code == ErrorCode::NONE || code == ErrorCode::TOPIC_ALREADY_EXISTS) << name(code);
+      if (code != ErrorCode::NONE) continue;
+      ++made;
+      EXPECT_EQ(config, R"({"version":1,"config":{"retention.ms":")" + retention + R"("}})");
+    }
+    EXPECT_EQ(made, 1);
+    // What an earlier topic left is not the next one's.
+    (void)co_await desk.zk->create("/config/topics/left", R"({"version":1,"config":{"retention.ms":"9"}})");
+    EXPECT_TRUE((co_await desk.create(topic("left"))).result.has_value());
+    EXPECT_EQ((co_await desk.zk->get("/config/topics/left"))->data, R"({"version":1,"config":{}})");
+    co_await desk.zk->close();
+  });
+}
+
 TEST(Admin, ValidateOnlyAndRefusedConfigsWriteNothing) {
   story([](runtime::Shard& shard) -> Task<void> {
     Desk desk(shard);

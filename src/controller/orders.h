@@ -35,6 +35,13 @@ struct PartitionRef {
   friend auto operator<=>(const PartitionRef&, const PartitionRef&) = default;
 };
 
+struct PartitionAnswer {
+  PartitionRef at;
+  ErrorCode error = ErrorCode::NONE;
+};
+// A call's outer Result is its own: unreachable, or refused as a whole (INVALID_REQUEST: and would be, for ever).
+using OrderAnswer = std::vector<PartitionAnswer>;
+
 struct LeaderAndIsrOrder {
   struct Item {
     PartitionRef at;
@@ -51,6 +58,7 @@ struct LeaderAndIsrOrder {
   std::vector<Item> partitions;
   std::map<std::string, Uuid> topic_ids;
   std::vector<Leader> leaders;
+  OrderAnswer left_out;  // came over the wire, and are no partitions: answered, and else not there
 };
 
 struct UpdateMetadataOrder {
@@ -68,14 +76,8 @@ struct StopReplicaOrder {
   };
   OrderHead head;
   std::vector<Item> partitions;
+  OrderAnswer left_out;  // as above
 };
-
-struct PartitionAnswer {
-  PartitionRef at;
-  ErrorCode error = ErrorCode::NONE;
-};
-// The outer Result is the call's own: unreachable, or refused as a whole.
-using OrderAnswer = std::vector<PartitionAnswer>;
 
 // The way to a broker. Orders to one broker are made one at a time, in order; an error is tried again until the
 // broker is gone or the controller resigns (STALE_BROKER_EPOCH is not; after STALE_CONTROLLER_EPOCH the controller also

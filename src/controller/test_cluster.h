@@ -22,6 +22,7 @@ class ModelBrokers : public BrokerLink {
   struct One {
     bool alive = false;
     bool answers = true;
+    int refuses = 0;  // so many orders more, as such
     BrokerEpoch epoch{-1};
     BrokerEpoch life{-1};
     ControllerEpoch heard{-1};
@@ -88,6 +89,7 @@ class ModelBrokers : public BrokerLink {
     if (!one.alive || !one.answers) return fail(ErrorCode::NETWORK_EXCEPTION, "nobody there");
     if (head.broker_epoch != one.epoch) return fail(ErrorCode::STALE_BROKER_EPOCH);
     if (head.controller_epoch < one.heard) return fail(ErrorCode::STALE_CONTROLLER_EPOCH);
+    if (one.refuses > 0 && one.refuses-- > 0) return fail(ErrorCode::INVALID_REQUEST, "not that");
     one.heard = head.controller_epoch;
     return {};
   }

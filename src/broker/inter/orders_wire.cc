@@ -13,6 +13,7 @@ namespace weir::broker {
 using config::KafkaVersion;
 using controller::LeaderAndIsrOrder;
 using controller::OrderAnswer;
+using controller::PartitionRef;
 using controller::StopReplicaOrder;
 using controller::UpdateMetadataOrder;
 
@@ -55,9 +56,15 @@ Result<> check_head(bool kraft) {
 }
 // What is ordered becomes folders and tables: names and numbers are those that there can be.
 constexpr std::int32_t partitions_max = 1'000'000;
-Result<> check_partition(std::string_view topic, std::int32_t partition) {
-  if (partition >= 0 && partition < partitions_max && cluster::validate_topic_name(topic)) return {};
-  return fail(ErrorCode::INVALID_REQUEST, fmt::format("\"{}\"-{} is no partition", topic, partition));
+constexpr std::size_t topic_shown_max = 300;
+// What is none is left out, by name, and the rest of the order is carried out.
+ErrorCode check_partition(std::string_view what, std::string_view topic, std::int32_t partition) {
+  const auto fine = cluster::validate_topic_name(topic);
+  if (fine && partition >= 0 && partition < partitions_max) return ErrorCode::NONE;
+  WEIR_LOG_LIMITED(error, std::chrono::seconds(5), "{}: \"{}\"-{} is left out: {}", what,
+                   topic.substr(0, topic_shown_max), partition,
+                   fine ? "there can be no such partition" : fine.error().message);
+  return fine ? ErrorCode::UNKNOWN_TOPIC_OR_PARTITION : ErrorCode::INVALID_TOPIC_EXCEPTION;
 }
 
 // The protocol of a listener by the number that requests use, and back.
@@ -152,8 +159,11 @@ Result<LeaderAndIsrOrder> to_order(const protocol::LeaderAndIsrRequest& message,
                 BrokerEpoch{message.broker_epoch}};
   constexpr std::int8_t full = 2;  // AbstractControlRequest.Type
   order.full = message.type == full;
-  const auto take = [&order](std::string_view topic, const auto& from) -> Result<> {
-    if (auto fine = check_partition(topic, from.partition_index); !fine) return fine;
+  const auto take = [&order](std::string_view topic, const auto& from) {
+    if (const auto code = check_partition("LeaderAndIsr", topic, from.partition_index); code != ErrorCode::NONE) {
+      order.left_out.push_back({{std::string(topic), PartitionId{from.partition_index}}, code});
+      return;
+    }
     auto& item = order.partitions.emplace_back();
     item.at = {std::string(topic), PartitionId{from.partition_index}};
     item.is_new = from.is_new;
@@ -167,18 +177,13 @@ Result<LeaderAndIsrOrder> to_order(const protocol::LeaderAndIsrRequest& message,
     state.adding = brokers(from.adding_replicas);
     state.removing = brokers(from.removing_replicas);
     state.leader_recovery_state = from.leader_recovery_state;
-    return {};
   };
   if (version < 2) {
-    for (const auto& each : message.ungrouped_partition_states) {
-      if (auto fine = take(each.topic_name, each); !fine) return std::unexpected(fine.error());
-    }
+    for (const auto& each : message.ungrouped_partition_states) take(each.topic_name, each);
   }
   for (const auto& topic : message.topic_states) {
     if (!topic.topic_id.is_zero()) order.topic_ids[std::string(topic.topic_name)] = topic.topic_id;
-    for (const auto& each : topic.partition_states) {
-      if (auto fine = take(topic.topic_name, each); !fine) return std::unexpected(fine.error());
-    }
+    for (const auto& each : topic.partition_states) take(topic.topic_name, each);
   }
   for (const auto& leader : message.live_leaders) {
     order.leaders.push_back({BrokerId{leader.broker_id}, std::string(leader.host_name), leader.port});
@@ -283,33 +288,31 @@ Result<StopReplicaOrder> to_order(const protocol::StopReplicaRequest& message, s
   StopReplicaOrder order;
   order.head = {BrokerId{message.controller_id}, ControllerEpoch{message.controller_epoch},
                 BrokerEpoch{message.broker_epoch}};
-  const auto take = [&order](std::string_view topic, std::int32_t partition, LeaderEpoch epoch,
-                             bool remove) -> Result<> {
-    if (auto fine = check_partition(topic, partition); !fine) return fine;
-    order.partitions.push_back({{std::string(topic), PartitionId{partition}}, epoch, remove});
-    return {};
+  const auto take = [&order](std::string_view topic, std::int32_t partition, LeaderEpoch epoch, bool remove) {
+    PartitionRef at{std::string(topic), PartitionId{partition}};
+    if (check_partition("StopReplica", topic, partition) == ErrorCode::NONE) {
+      order.partitions.push_back({std::move(at), epoch, remove});
+    } else {
+      order.left_out.push_back({std::move(at), ErrorCode::NONE});  // it is not here, as is wanted
+    }
   };
-  Result<> fine;
   if (version == 0) {
     for (const auto& each : message.ungrouped_partitions) {
-      if (fine) fine = take(each.topic_name, each.partition_index, no_leader_epoch, message.delete_partitions);
+      take(each.topic_name, each.partition_index, no_leader_epoch, message.delete_partitions);
     }
   } else if (version < 3) {
     for (const auto& topic : message.topics) {
       for (const auto partition : topic.partition_indexes) {
-        if (fine) fine = take(topic.name, partition, no_leader_epoch, message.delete_partitions);
+        take(topic.name, partition, no_leader_epoch, message.delete_partitions);
       }
     }
   } else {
     for (const auto& topic : message.topic_states) {
       for (const auto& each : topic.partition_states) {
-        if (fine) {
-          fine = take(topic.topic_name, each.partition_index, LeaderEpoch{each.leader_epoch}, each.delete_partition);
-        }
+        take(topic.topic_name, each.partition_index, LeaderEpoch{each.leader_epoch}, each.delete_partition);
       }
     }
   }
-  if (!fine) return std::unexpected(fine.error());
   return order;
 }
 
@@ -396,8 +399,8 @@ Result<UpdateMetadataOrder> to_order(const protocol::UpdateMetadataRequest& mess
   UpdateMetadataOrder order;
   order.head = {BrokerId{message.controller_id}, ControllerEpoch{message.controller_epoch},
                 BrokerEpoch{message.broker_epoch}};
-  const auto take = [&order](std::string_view topic, const auto& from) -> Result<> {
-    if (auto fine = check_partition(topic, from.partition_index); !fine) return fine;
+  const auto take = [&order](std::string_view topic, const auto& from) {
+    if (check_partition("UpdateMetadata", topic, from.partition_index) != ErrorCode::NONE) return;
     auto& item = order.partitions.emplace_back();
     item.at = {std::string(topic), PartitionId{from.partition_index}};
     auto& state = item.state;
@@ -408,18 +411,14 @@ Result<UpdateMetadataOrder> to_order(const protocol::UpdateMetadataRequest& mess
     state.version = from.zk_version;
     state.replicas = brokers(from.replicas);
     state.offline = brokers(from.offline_replicas);
-    return {};
   };
   if (version < 5) {
-    for (const auto& each : message.ungrouped_partition_states) {
-      if (auto fine = take(each.topic_name, each); !fine) return std::unexpected(fine.error());
-    }
+    for (const auto& each : message.ungrouped_partition_states) take(each.topic_name, each);
   }
   for (const auto& topic : message.topic_states) {
-    if (!topic.topic_id.is_zero()) order.topic_ids[std::string(topic.topic_name)] = topic.topic_id;
-    for (const auto& each : topic.partition_states) {
-      if (auto fine = take(topic.topic_name, each); !fine) return std::unexpected(fine.error());
-    }
+    const bool named = !topic.topic_id.is_zero() && cluster::validate_topic_name(topic.topic_name).has_value();
+    if (named) order.topic_ids[std::string(topic.topic_name)] = topic.topic_id;
+    for (const auto& each : topic.partition_states) take(topic.topic_name, each);
   }
   for (const auto& from : message.live_brokers) {
     auto broker = std::make_shared<cluster::Broker>();

@@ -28,7 +28,8 @@ protocol::UpdateMetadataRequest to_message(const controller::UpdateMetadataOrder
 // Before version 3 one request either removes all its replicas or none: then there may be two.
 std::vector<protocol::StopReplicaRequest> to_messages(const controller::StopReplicaOrder& order, std::int16_t version);
 
-// INVALID_REQUEST for what cannot be meant: a negative partition, an order of a KRaft controller.
+// INVALID_REQUEST for an order of a KRaft controller. A topic that nothing can be named, or a partition that there
+// cannot be, is logged and left out; the rest is the order.
 Result<controller::LeaderAndIsrOrder> to_order(const protocol::LeaderAndIsrRequest& message, std::int16_t version);
 Result<controller::UpdateMetadataOrder> to_order(const protocol::UpdateMetadataRequest& message, std::int16_t version);
 Result<controller::StopReplicaOrder> to_order(const protocol::StopReplicaRequest& message, std::int16_t version);

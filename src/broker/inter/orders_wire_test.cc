@@ -184,7 +184,7 @@ TEST(OrdersWire, UpdateMetadataTellsOfBrokersAndPartitions) {
   }
 }
 
-TEST(OrdersWire, WhatCannotBeMeantIsRefused) {
+TEST(OrdersWire, WhatCannotBeMeantIsLeftOutAndTheRestIsTaken) {
   protocol::LeaderAndIsrRequest lead;
   lead.is_kraft_controller = true;
   EXPECT_FALSE(to_order(lead, 7));
@@ -192,12 +192,27 @@ TEST(OrdersWire, WhatCannotBeMeantIsRefused) {
   auto& topic = lead.topic_states.emplace_back();
   topic.topic_name = "a";
   topic.partition_states.emplace_back().partition_index = -3;
+  topic.partition_states.emplace_back().partition_index = 2;
+  auto& unnamed = lead.topic_states.emplace_back();
+  unnamed.topic_name = "a b";
+  unnamed.partition_states.emplace_back().partition_index = 1;
   const auto order = to_order(lead, 7);
-  ASSERT_FALSE(order);
-  EXPECT_EQ(order.error().code, ErrorCode::INVALID_REQUEST);
+  ASSERT_TRUE(order);
+  ASSERT_EQ(order->partitions.size(), 1U);
+  EXPECT_EQ(order->partitions[0].at, (controller::PartitionRef{"a", PartitionId{2}}));
+  ASSERT_EQ(order->left_out.size(), 2U);
+  EXPECT_EQ(order->left_out[0].at, (controller::PartitionRef{"a", PartitionId{-3}}));
+  EXPECT_EQ(order->left_out[0].error, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+  EXPECT_EQ(order->left_out[1].at, (controller::PartitionRef{"a b", PartitionId{1}}));
+  EXPECT_EQ(order->left_out[1].error, ErrorCode::INVALID_TOPIC_EXCEPTION);
+  // What cannot be is not here: its topic's deletion goes on.
   protocol::StopReplicaRequest stop;
   stop.topic_states.emplace_back().partition_states.emplace_back();  // a topic without a name
-  EXPECT_FALSE(to_order(stop, 4));
+  const auto stops = to_order(stop, 4);
+  ASSERT_TRUE(stops);
+  EXPECT_TRUE(stops->partitions.empty());
+  ASSERT_EQ(stops->left_out.size(), 1U);
+  EXPECT_EQ(stops->left_out[0].error, ErrorCode::NONE);
 }
 
 TEST(OrdersWire, VersionsFollowTheLevelOfTheCluster) {

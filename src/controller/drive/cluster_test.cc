@@ -716,6 +716,130 @@ TEST(Topics, WhatWasHalfWrittenIsTakenWhenItIsWhole) {
   });
 }
 
+// No broker would take an order that names it.
+TEST(Topics, ANameThatNobodyCanUseIsLeftOutAndCanBeDeleted) {
+  among(2, [](World& world, Officer& officer) -> Task<void> {
+    (void)co_await world.user->create("/brokers/topics/a b", R"({"version":2,"partitions":{"0":[1,2]}})");
+    co_await world.create("t", {{p0, {b1, b2}}});
+    EXPECT_EQ(officer.controller->image()->topic("a b"), nullptr);
+    EXPECT_FALSE(co_await world.there("/brokers/topics/a b/partitions"));
+    EXPECT_EQ(world.brokers[b2].metadata.size(), 1U);
+    (void)co_await world.user->create("/admin/delete_topics/a b", "");
+    (void)co_await world.settled();
+    EXPECT_FALSE(co_await world.there("/brokers/topics/a b"));
+    co_await world.verify();
+  });
+}
+
+// It would refuse the same for ever: it is told what there is by then, and not as fast as it can refuse.
+TEST(Brokers, OneThatRefusesAnOrderIsToldEverythingAnew) {
+  among(2, [](World& world, Officer& officer) -> Task<void> {
+    co_await world.create("t", {{p0, {b1, b2}}});
+    world.brokers[b2].refuses = 8;
+    co_await world.create("u", {{p0, {b2, b1}}});
+    const auto before = world.brokers.orders;
+    const auto told = [&]() -> Task<bool> {
+      co_await officer.controller->idle();
+      co_return world.brokers[b2].roles.contains(PartitionRef{"u", p0}) &&
+          world.brokers[b2].metadata.contains(PartitionRef{"u", p0});
+    };
+    EXPECT_TRUE(co_await world.comes_true(told));
+    EXPECT_LE(world.brokers.orders - before, 20);
+    EXPECT_EQ(world.brokers[b2].refuses, 0);
+    co_await world.verify();
+  });
+}
+
+// Written by hand, or by a controller of a time that was restored away. Looked for was the one in office, over and
+// over.
+TEST(Office, AStateOfAnEpochThatThereIsNotCostsThatPartitionOnly) {
+  among(3, [](World& world, Officer& officer) -> Task<void> {
+    const PartitionRef far{"far", p0};
+    const PartitionRef last{"last", p0};
+    for (const auto& at : {far, last, t0}) co_await world.create(at.topic, {{p0, {b1, b2}}});
+    auto state = co_await world.state("far");
+    state.controller_epoch = ControllerEpoch{9999};
+    (void)co_await world.user->set(layout::path_of_partition_state("far", p0), layout::encode(state));
+    state = co_await world.state("last");
+    state.leader_epoch = LeaderEpoch{0x7fffffff};
+    (void)co_await world.user->set(layout::path_of_partition_state("last", p0), layout::encode(state));
+    const auto epoch = officer.controller->epoch();
+    co_await world.kill_broker(b1);
+    (void)co_await world.settled();
+    EXPECT_TRUE(officer.controller->active());
+    EXPECT_EQ(officer.controller->epoch(), epoch);
+    EXPECT_EQ((co_await world.state("t")).leader, b2);
+    EXPECT_EQ((co_await world.state("far")).leader, b1);
+    EXPECT_EQ((co_await world.state("far")).controller_epoch, ControllerEpoch{9999});
+    EXPECT_EQ((co_await world.state("last")).leader_epoch, LeaderEpoch{0x7fffffff});
+    // And for the next in office.
+    officer.die(Officer::Dies::before);
+    world.start_officer(102);
+    auto* next = co_await world.settled();
+    EXPECT_EQ(next->controller->epoch().value, epoch.value + 1);
+    EXPECT_EQ(world.brokers[b2].metadata[t0].leader, b2);
+  });
+}
+
+// Something takes the office from whoever has it, each time: it is not sought as fast as that goes.
+TEST(Office, WhoLosesItAtOncePausesBeforeItIsSoughtAgain) {
+  among(2, [](World& world, Officer& officer) -> Task<void> {
+    const auto spoil = [&](int n) -> Task<void> {
+      const auto epoch = std::to_string(1000 * (n + 1));
+      EXPECT_TRUE((co_await world.user->set("/controller_epoch", epoch)).has_value());
+      (void)co_await world.create("t" + std::to_string(n), {{p0, {b1, b2}}});
+    };
+    const auto began = world.shard.clock().mono();
+    for (int n = 0; n < 3; ++n) co_await spoil(n);
+    EXPECT_EQ(officer.controller->epoch(), ControllerEpoch{3001});
+    EXPECT_GE(world.shard.clock().mono() - began, 700ms);
+    co_await world.verify();
+  });
+}
+
+TEST(Office, AfterTheLastEpochThereIsNone) {
+  story([](runtime::Shard& shard) -> Task<void> {
+    World world(shard);
+    co_await world.open(1);
+    (void)co_await world.user->create("/controller_epoch", "2147483647");
+    auto& officer = world.start_officer(101);
+    const auto looked = [&] { return officer.controller->stats().times["ControllerChange"].count; };
+    while (looked() < 1) co_await runtime::sleep(world.shard, 100us);
+    EXPECT_FALSE(officer.controller->active());
+    EXPECT_EQ((co_await world.user->get("/controller_epoch"))->data, "2147483647");
+    EXPECT_FALSE(co_await world.there("/controller"));
+    co_await world.close();
+  });
+}
+
+// unclean.leader.election.enable as it is now decides, and turned on, at once.
+TEST(Office, UncleanElectionsAreAllowedAndForbiddenWhileItIsHeld) {
+  const PartitionRef own{"own", p0};
+  among(2, [own](World& world, Officer& officer) -> Task<void> {
+    co_await world.create("t", {{p0, {b1, b2}}, {p1, {b1, b2}}});
+    co_await world.create("own", {{p0, {b1, b2}}});
+    cluster::ConfigKey key{cluster::ConfigType::topic, "own"};
+    cluster::ConfigMap never{{"unclean.leader.election.enable", "false"}};
+    EXPECT_TRUE((co_await world.admin->set_config(key, never)).has_value());
+    for (const auto& at : {t0, own}) {
+      EXPECT_EQ(co_await propose(world, officer, b1, world.proposal(b1, at, {b1})), ErrorCode::NONE);
+    }
+    co_await world.kill_broker(b1);
+    (void)co_await world.settled();
+    EXPECT_EQ((co_await world.state("t")).leader, no_broker);
+    officer.controller->set_unclean_election(true);
+    (void)co_await world.settled();
+    EXPECT_EQ((co_await world.state("t")).leader, b2);
+    EXPECT_EQ((co_await world.state("own")).leader, no_broker);
+    officer.controller->set_unclean_election(false);
+    co_await world.start_broker(b1);
+    (void)co_await world.settled();
+    co_await world.kill_broker(b2);
+    (void)co_await world.settled();
+    EXPECT_EQ((co_await world.state("t")).leader, no_broker);
+  });
+}
+
 TEST(Brokers, OneThatIsSlowIsToldTheLastStateOfAll) {
   among(2, [](World& world, Officer& officer) -> Task<void> {
     co_await world.create("t", {{p0, {b1, b2}}});

@@ -56,7 +56,8 @@ Controller::Impl::Impl(runtime::Shard& s, zkclient::Zk& z, BrokerLink& l, runtim
       scope(s),
       waiter(s),
       tick(s),
-      doubted(s) {
+      doubted(s),
+      candidacy(s) {
   state.self = options.broker;
   state.leader_recovery = options.leader_recovery;
 }
@@ -276,6 +277,7 @@ Task<void> Controller::stop() {
   impl.waiter.wake();
   impl.tick.wake();
   impl.doubted.wake();
+  impl.candidacy.wake();
   co_await impl.scope.stop();
   if (std::exchange(impl.told_link, false)) impl.link.know_brokers({});
   co_await impl.senders.stop();
@@ -345,9 +347,11 @@ Task<Result<std::vector<OngoingReassignment>>> Controller::list_reassignments(
 
 ControllerStats Controller::stats() const { return impl_->stats(); }
 
-void Controller::unclean_election_enabled(std::optional<std::string> topic) {
-  if (!topic) impl_->options.unclean_leader_election = true;
-  impl_->push({Kind::unclean, topic.value_or("")});
+void Controller::set_unclean_election(bool allowed) {
+  const bool before = std::exchange(impl_->options.unclean_leader_election, allowed);
+  if (allowed && !before) impl_->push({Kind::unclean});
 }
+
+void Controller::unclean_election_enabled(std::string topic) { impl_->push({Kind::unclean, std::move(topic)}); }
 
 }  // namespace weir::controller

@@ -34,7 +34,7 @@ struct ControllerOptions {
   BrokerId broker;
   std::string inter_broker_listener = "PLAINTEXT";
   bool delete_topics = true;             // delete.topic.enable
-  bool unclean_leader_election = false;  // unclean.leader.election.enable; topics may have their own
+  bool unclean_leader_election = false;  // unclean.leader.election.enable at the start; topics may have their own
   bool topic_ids = true;                 // from inter.broker.protocol.version 2.8 on
   std::int32_t feature_version = 2;      // of /feature: 2 from 3.3 on, 1 from 2.7 on, 0: none before
   bool leader_recovery = true;           // KIP-704: from inter.broker.protocol.version 3.2 on
@@ -165,8 +165,11 @@ class Controller {
   // Those under way; only of `among` when it is given.
   Task<Result<std::vector<OngoingReassignment>>> list_reassignments(std::optional<std::vector<PartitionRef>> among);
   ControllerStats stats() const;
-  // The default of unclean.leader.election.enable, or a topic's own, was turned on.
-  void unclean_election_enabled(std::optional<std::string> topic);
+  // unclean.leader.election.enable of this broker as it is from now on, for topics without their own. Where it is
+  // turned on, partitions without a leader get one at once.
+  void set_unclean_election(bool allowed);
+  // A topic's own was turned on.
+  void unclean_election_enabled(std::string topic);
 
  private:
   struct Impl;

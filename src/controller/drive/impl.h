@@ -187,6 +187,10 @@ struct Controller::Impl : zkclient::Watcher, std::enable_shared_from_this<Contro
   // like one that stayed.
   Task<ZkResult<>> rewrite(std::vector<PartitionRef> at, Make make,
                            std::map<PartitionRef, cluster::Partition>& written);
+  // Those whose state cannot be followed by a next one are left out, by name: written in an epoch of controllers that
+  // there has not been, or with the last leader epoch that there is. An error where a later
+  // office than ours wrote one: ours is lost.
+  Task<ZkResult<>> leave_out_spoilt(std::vector<std::pair<PartitionRef, cluster::Partition>>& work);
   void put(const std::map<PartitionRef, cluster::Partition>& changed);
   void send(const decide::Batch& batch);
 
@@ -206,6 +210,9 @@ struct Controller::Impl : zkclient::Watcher, std::enable_shared_from_this<Contro
   runtime::Waiter waiter;
   runtime::Waiter tick;  // of the rebalance timer
   runtime::Waiter doubted;
+  runtime::Waiter candidacy;  // woken by stop()
+  milliseconds candidacy_pause{0};
+  nanoseconds office_taken{0};
   nanoseconds rebalance_at{0};
   std::deque<Event> queue;
   std::set<std::pair<Event::Kind, std::string>> queued;  // "look again" events are in the queue once

@@ -1,4 +1,6 @@
 // The election for /controller, and how the office is given up.
+#include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "base/log.h"
@@ -7,6 +9,7 @@
 namespace weir::controller {
 
 namespace layout = zkwire::layout;
+using namespace std::chrono_literals;
 using zkclient::CreateMode;
 using zkclient::Op;
 using zkclient::ZkCode;
@@ -16,6 +19,9 @@ using Kind = Event::Kind;
 namespace {
 
 constexpr milliseconds failed_load_pause{1000};
+constexpr milliseconds office_short{10'000};  // lost before that, and the next candidacy waits
+constexpr milliseconds candidacy_pause_min{100};
+constexpr milliseconds candidacy_pause_max{3000};
 
 }  // namespace
 
@@ -25,8 +31,13 @@ Task<void> Controller::Impl::failed(ZkError error, Kind during) {
   if (error.code == ZkCode::closed || error.code == ZkCode::session_expired || expired) co_return;
   if (stopping || zk.state() == zkclient::State::closed) co_return;
   if (office_lost(error)) {
-    WEIR_LOG(warn, "broker {} finds another controller in office", options.broker.value);
+    WEIR_LOG(warn, "broker {} is in office no more: {} was written by another, or is gone", options.broker.value,
+             layout::controller_epoch_path);
+    const bool at_once = shard.clock().mono() - office_taken < office_short;
     resign();
+    // Who cannot stay in office is not to take it from the others, again and again, as fast as it can.
+    candidacy_pause = at_once ? std::clamp(2 * candidacy_pause, candidacy_pause_min, candidacy_pause_max) : 0ms;
+    if (at_once && !stopping) (void)co_await candidacy.wait(candidacy_pause);
     push({Kind::look_for_controller});
     co_return;
   }
@@ -108,6 +119,10 @@ Task<ZkResult<bool>> Controller::Impl::take_office() {
     WEIR_LOG(error, "no controller can be elected: {}", epoch.error().message);
     co_return std::unexpected(ZkError{ZkCode::system, epoch_path});
   }
+  if (epoch->value == std::numeric_limits<std::int32_t>::max()) {
+    WEIR_LOG(error, "no controller can be elected: {} is {}, and there is no epoch after it", epoch_path, epoch->value);
+    co_return std::unexpected(ZkError{ZkCode::system, epoch_path});
+  }
   const ControllerEpoch next{epoch->value + 1};
   const layout::ControllerRegistration us{options.broker, shard.clock().wall().count(), -1};
   std::vector<Op> ops{Op::create(std::string(layout::controller_path), layout::encode(us), CreateMode::ephemeral),
@@ -124,6 +139,7 @@ Task<ZkResult<bool>> Controller::Impl::take_office() {
   state.epoch = next;
   state.epoch_version = (*done)[1].stat.version;
   controller = options.broker;
+  office_taken = shard.clock().mono();
   co_return true;
 }
 

@@ -1,5 +1,6 @@
 // Leaders: writes the states that decide/elect.h chooses, and collects whom to tell.
 #include <algorithm>
+#include <limits>
 #include <set>
 #include <utility>
 
@@ -173,10 +174,6 @@ Task<ZkResult<>> Controller::Impl::rewrite(std::vector<PartitionRef> at, Make ma
   auto plan = [&](std::size_t i) -> Task<void> {
     auto& [p, current] = work[i];
     if (!result) co_return;
-    if (current.controller_epoch > state.epoch) {
-      result = std::unexpected(ZkError{ZkCode::bad_version, std::string(layout::controller_epoch_path)});
-      co_return;
-    }
     const auto version = current.version;
     auto wanted = co_await make(p, std::move(current));
     if (!wanted) {
@@ -232,6 +229,11 @@ Task<ZkResult<>> Controller::Impl::rewrite(std::vector<PartitionRef> at, Make ma
       break;
     }
     planned.clear();
+    auto sound = co_await leave_out_spoilt(work);
+    if (!sound) {
+      result = std::move(sound);
+      break;
+    }
     co_await zkclient::pipeline(shard, work.size(), reads_in_flight_max, plan);
     const auto groups = (planned.size() + writes_together_max - 1) / writes_together_max;
     co_await zkclient::pipeline(shard, groups, writes_in_flight_max, group);
@@ -245,6 +247,35 @@ Task<ZkResult<>> Controller::Impl::rewrite(std::vector<PartitionRef> at, Make ma
   }
   put(written);
   co_return result;
+}
+
+Task<ZkResult<>> Controller::Impl::leave_out_spoilt(std::vector<std::pair<PartitionRef, cluster::Partition>>& work) {
+  const auto spoilt = [this](const auto& entry) {
+    const auto& [p, current] = entry;
+    const auto path = [&p] { return layout::path_of_partition_state(p.topic, p.partition); };
+    if (current.controller_epoch > state.epoch) {
+      WEIR_LOG_LIMITED(error, std::chrono::seconds(5),
+                       "a partition's state is left as it is: {} was written in controller epoch {}, but this is {}",
+                       path(), current.controller_epoch.value, state.epoch.value);
+      return true;
+    }
+    if (current.leader_epoch.value == std::numeric_limits<std::int32_t>::max()) {
+      WEIR_LOG_LIMITED(error, std::chrono::seconds(5),
+                       "a partition's state is left as it is: {} has leader epoch {}, and there is none after it",
+                       path(), current.leader_epoch.value);
+      return true;
+    }
+    return false;
+  };
+  const auto later = [this](const auto& entry) { return entry.second.controller_epoch > state.epoch; };
+  if (std::any_of(work.begin(), work.end(), later)) {
+    const std::string path(layout::controller_epoch_path);
+    auto there = co_await zk.get(path, Watch{});
+    if (!there) co_return std::unexpected(there.error());
+    if (there->stat.version != state.epoch_version) co_return std::unexpected(ZkError{ZkCode::bad_version, path});
+  }
+  std::erase_if(work, spoilt);
+  co_return ZkResult<>();
 }
 
 Task<ZkResult<>> Controller::Impl::look_for_vanished() {

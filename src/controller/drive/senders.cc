@@ -32,7 +32,7 @@ void Senders::send(std::map<BrokerId, decide::Orders> orders) {
   for (const auto broker : full) {
     WEIR_LOG(error, "broker {} takes no orders: {} wait for it, and are dropped", broker.value, waiting_max);
     drop(broker);
-    tell_.overflown(broker);
+    tell_.untold(broker);
   }
 }
 
@@ -44,6 +44,7 @@ void Senders::drop(BrokerId broker) {
   queue->ended = true;
   queue->waiting.clear();
   queue->pause.wake();
+  queue->refusal.wake();
   if (queue->running) rest();
 }
 
@@ -96,12 +97,26 @@ Task<bool> Senders::again(BrokerId broker, QueuePtr queue, std::string_view what
   WEIR_LOG_LIMITED(warn, 5s, "broker {} did not take {}: {} {}", broker.value, what, name(error.code), error.message);
   // Meant for another life of the broker: its registration says so, and brings it everything anew.
   if (error.code == ErrorCode::STALE_BROKER_EPOCH) co_return false;
+  if (error.code == ErrorCode::INVALID_REQUEST) {
+    if (!std::exchange(queue->rebuilding, true)) scope_.spawn(make_anew(broker, queue));
+    co_return false;
+  }
   // If the office is lost, all that waits is dropped; if not, somebody told the broker a wrong epoch, and it takes
   // orders again when it has found that out.
   if (error.code == ErrorCode::STALE_CONTROLLER_EPOCH) tell_.superseded();
   queue->retry = std::clamp(2 * queue->retry, options_.retry, options_.retry_max);
   (void)co_await queue->pause.wait(queue->retry);
   co_return !queue->ended;
+}
+
+Task<void> Senders::make_anew(BrokerId broker, QueuePtr queue) {
+  const bool long_ago = shard_.clock().mono() - queue->rebuilt_at > 2 * options_.rebuild_max;
+  queue->rebuild =
+      long_ago || queue->rebuild == 0ms ? options_.retry : std::min(2 * queue->rebuild, options_.rebuild_max);
+  (void)co_await queue->refusal.wait(queue->rebuild);
+  queue->rebuilding = false;
+  queue->rebuilt_at = shard_.clock().mono();
+  if (!queue->ended) tell_.untold(broker);
 }
 
 Task<void> Senders::lead(BrokerId broker, QueuePtr queue, LeaderAndIsrOrder order) {
@@ -140,7 +155,14 @@ Task<void> Senders::halt(BrokerId broker, QueuePtr queue, StopReplicaOrder order
       if (!queue->ended && !answer->empty()) tell_.removed(broker, std::move(*answer));
       co_return;
     }
-    if (!co_await again(broker, queue, "StopReplica", answer.error())) co_return;
+    const auto code = answer.error().code;
+    if (co_await again(broker, queue, "StopReplica", answer.error())) continue;
+    if (queue->ended || code != ErrorCode::INVALID_REQUEST || to_remove.empty()) co_return;
+    // Whose deletion this is waits for the broker's next life, and no other deletion waits for it.
+    OrderAnswer refused;
+    for (const auto& at : to_remove) refused.push_back({at, code});
+    tell_.removed(broker, std::move(refused));
+    co_return;
   }
 }
 

@@ -16,6 +16,7 @@ struct SenderOptions {
   milliseconds retry{100};  // after the first failure; doubles up to
   milliseconds retry_max{2000};
   std::size_t partitions_max = 50'000;  // of one request
+  milliseconds rebuild_max{60'000};     // between orders made anew, where those before were refused
 };
 
 class Senders {
@@ -24,7 +25,7 @@ class Senders {
   struct Callbacks {
     std::function<void(BrokerId, OrderAnswer)> led;
     std::function<void(BrokerId, OrderAnswer)> removed;  // StopReplica's answers for replicas to remove
-    std::function<void(BrokerId)> overflown;             // its queue was full, and dropped
+    std::function<void(BrokerId)> untold;                // orders to it were dropped: too many, or refused
     std::function<void()> superseded;                    // a broker knows a newer controller, or believes so
     std::function<void()> idle;                          // idle() became true
   };
@@ -43,10 +44,14 @@ class Senders {
 
  private:
   struct Queue {
-    explicit Queue(runtime::Shard& shard) : pause(shard) {}
+    explicit Queue(runtime::Shard& shard) : pause(shard), refusal(shard) {}
     std::deque<decide::Orders> waiting;
     runtime::Waiter pause;
     milliseconds retry{0};
+    runtime::Waiter refusal;  // woken by the end
+    milliseconds rebuild{0};  // from the last refusal to the orders that were made anew
+    nanoseconds rebuilt_at{0};
+    bool rebuilding = false;
     bool running = false;
     bool ended = false;
   };
@@ -55,8 +60,10 @@ class Senders {
   Task<void> lead(BrokerId broker, QueuePtr queue, LeaderAndIsrOrder order);
   Task<void> update(BrokerId broker, QueuePtr queue, UpdateMetadataOrder order);
   Task<void> halt(BrokerId broker, QueuePtr queue, StopReplicaOrder order);
-  // Whether to try again, after a pause.
+  // Whether to try again, after a pause. What a broker refuses as such (INVALID_REQUEST) it would refuse for ever: that
+  // order is given up, and a little later the broker is told everything as it is by then.
   Task<bool> again(BrokerId broker, QueuePtr queue, std::string_view what, Error error);
+  Task<void> make_anew(BrokerId broker, QueuePtr queue);
   void rest();
 
   runtime::Shard& shard_;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "cluster/topic_name.h"
 #include "zkclient/pipeline.h"
 
 namespace weir::controller {
@@ -162,6 +163,11 @@ Task<ZkResult<std::vector<TopicRead>>> Store::topics(std::vector<std::string> na
   ZkResult<> result;
   auto one = [&](std::size_t i) -> Task<void> {
     const auto path = layout::path_of_topic(names[i]);
+    // Somebody made the node by hand. No broker could make a folder of that name, and none would take our orders.
+    if (const auto fine = cluster::validate_topic_name(names[i]); !fine) {
+      WEIR_LOG(error, "a topic is left out: {}: {}", path, fine.error().message);
+      co_return;
+    }
     auto there = co_await zk_.get(path, watch);
     if (!there) {
       if (there.error().code != ZkCode::no_node) result = std::unexpected(there.error());
