@@ -23,7 +23,6 @@ namespace {
 
 using provision::Failure;
 using provision::Outcome;
-using std::chrono_literals::operator""s;
 
 constexpr milliseconds look_interval{1'000};
 constexpr std::string_view carried_out = "done";
@@ -260,7 +259,8 @@ Task<Driver::Next> Driver::one_step(std::string cluster_id) {
       auto removed = co_await store_.remove_cluster(std::move(rest));
       co_return removed ? Next::over : Next::pause;
     }
-    WEIR_LOG_LIMITED(warn, 10s, "the operation of cluster {} waits: {}", cluster_id, cluster.error().text);
+    WEIR_LOG_LIMITED(warn, std::chrono::seconds(10), "the operation of cluster {} waits: {}", cluster_id,
+                     cluster.error().text);
     co_return Next::pause;
   }
   auto operation = co_await store_.operation(cluster_id, cluster->value.active_operation);
@@ -271,7 +271,8 @@ Task<Driver::Next> Driver::one_step(std::string cluster_id) {
       auto removed = co_await store_.remove_cluster(cluster->value);
       co_return removed ? Next::over : Next::pause;
     }
-    WEIR_LOG_LIMITED(warn, 10s, "the operation of cluster {} waits: {}", cluster_id, operation.error().text);
+    WEIR_LOG_LIMITED(warn, std::chrono::seconds(10), "the operation of cluster {} waits: {}", cluster_id,
+                     operation.error().text);
     co_return missing ? Next::over : Next::pause;
   }
   if (operation->value.state == OperationState::pending) {

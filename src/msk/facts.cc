@@ -12,7 +12,6 @@ namespace weir::msk {
 namespace {
 
 namespace layout = zkwire::layout;
-using zkclient::Op;
 using zkclient::ZkCode;
 using zkclient::ZkError;
 
