@@ -14,7 +14,6 @@
 
 namespace weir::replica {
 
-using runtime::call;
 using runtime::Task;
 using namespace fetching;
 
