@@ -65,8 +65,8 @@ void fill(msk::Cluster& cluster, const cli::State& state) {
   spec.in_cluster = false;
 }
 
-Task<msk::Stored<>> write(runtime::Shard& shard, runtime::Random& random, zkclient::Zk& zk, msk::Realm realm,
-                          cli::State state) {
+Task<msk::Stored<bool>> write(runtime::Shard& shard, runtime::Random& random, zkclient::Zk& zk, msk::Realm realm,
+                              cli::State state) {
   msk::Store store(shard, zk);
   auto clusters = co_await store.clusters();
   if (!clusters) co_return std::unexpected(clusters.error());
@@ -80,9 +80,12 @@ Task<msk::Stored<>> write(runtime::Shard& shard, runtime::Random& random, zkclie
     }
     const auto before = there->value;
     fill(there->value, state);
-    if (there->value == before || !before.active_operation.empty()) co_return msk::Stored<>();
+    if (there->value == before) co_return true;
+    if (!before.active_operation.empty()) co_return false;
     there->value.current_version = msk::new_version(random);
-    co_return co_await store.set_cluster(std::move(*there));
+    auto written = co_await store.set_cluster(std::move(*there));
+    if (!written) co_return std::unexpected(written.error());
+    co_return true;
   }
   msk::Cluster cluster;
   cluster.name = Supervised::cluster;
@@ -101,7 +104,9 @@ Task<msk::Stored<>> write(runtime::Shard& shard, runtime::Random& random, zkclie
   operation.created = cluster.created;
   operation.from = operation.to = cluster.spec;
   cluster.active_operation = operation.id;
-  co_return co_await store.create_cluster(std::move(cluster), std::move(operation));
+  auto created = co_await store.create_cluster(std::move(cluster), std::move(operation));
+  if (!created) co_return std::unexpected(created.error());
+  co_return true;
 }
 
 }  // namespace
@@ -114,10 +119,14 @@ std::string local_defaults(const cli::State& state, std::int32_t brokers) {
   return config::to_text(file);
 }
 
-Task<void> record_local_cluster(runtime::Shard& shard, runtime::Random& random, zkclient::Zk& zk, msk::Realm realm,
+Task<bool> record_local_cluster(runtime::Shard& shard, runtime::Random& random, zkclient::Zk& zk, msk::Realm realm,
                                 cli::State state) {
   auto written = co_await write(shard, random, zk, std::move(realm), std::move(state));
-  if (!written) WEIR_LOG(warn, "the cluster {} is not in the API: {}", Supervised::cluster, written.error().text);
+  if (!written) {
+    WEIR_LOG_LIMITED(warn, seconds(60), "the cluster {} is not as it is in the API: {}", Supervised::cluster,
+                     written.error().text);
+  }
+  co_return written && *written;
 }
 
 }  // namespace weir::apps

@@ -16,8 +16,9 @@ namespace weir::apps {
 std::string local_defaults(const cli::State& state, std::int32_t brokers);
 
 // Its record is as `state` says: made where there is none, through the store as any other cluster's, with an operation
-// that has nothing to do. What goes wrong is said in the log: `local` is not needed for anything else.
-runtime::Task<void> record_local_cluster(runtime::Shard& shard, runtime::Random& random, zkclient::Zk& zk,
+// that has nothing to do. What goes wrong is said in the log: `local` is not needed for anything else. False: not now,
+// since an operation changes it, or it could not be written.
+runtime::Task<bool> record_local_cluster(runtime::Shard& shard, runtime::Random& random, zkclient::Zk& zk,
                                          msk::Realm realm, cli::State state);
 
 }  // namespace weir::apps

@@ -27,6 +27,7 @@
 #include "base/log.h"
 #include "cli/command_line.h"
 #include "cli/place.h"
+#include "cli/text.h"
 #include "msk/empty_start.h"
 #include "msk/kafka.h"
 #include "msk/service.h"
@@ -129,6 +130,8 @@ class ControlPlane {
   provision::MachineOptions machine_options();
   Task<std::string> may_begin_empty(provision::EmptyStart start);
   Task<void> certify_local();
+  Task<void> record_local();
+  Task<void> keep_recorded();
   Task<bool> gained();
   Task<bool> open_place();
   Task<void> end_holder();
@@ -153,6 +156,10 @@ class ControlPlane {
   std::unique_ptr<aws::Endpoint> endpoint_;
   std::unique_ptr<Seat> seat_;
   ApiPlace at_;
+  std::string recorded_;  // what of `weir up` the record of `local` says
+  runtime::Scope scope_{shards_[0]};
+  runtime::Waiter look_again_{shards_[0]};
+  bool stopping_ = false;
 };
 
 msk::ServiceOptions ControlPlane::service_options() {
@@ -241,6 +248,30 @@ Task<void> ControlPlane::end_holder() {
   signal_process(*holder, SIGKILL);
 }
 
+// The record of `local` follows what `weir up` was told this time, once no operation changes it.
+Task<void> ControlPlane::record_local() {
+  const auto& state = supervised_.state();
+  if (!options_.supervised || state.processes.empty()) co_return;
+  std::string now = state.kafka_version;
+  for (const auto& process : state.processes) {
+    if (process.role != "broker") continue;
+    now += "\n" + cli::display_name(process);
+    for (const auto& [name, address] : process.addresses) now += " " + name + "=" + address;
+  }
+  if (now == recorded_) co_return;
+  const auto recorded =
+      co_await record_local_cluster(shard(), runtime::system_random(), *zk_, service_options().realm, state);
+  if (recorded) recorded_ = std::move(now);
+}
+
+Task<void> ControlPlane::keep_recorded() {
+  constexpr milliseconds every{1000};
+  while (!stopping_) {
+    co_await look_again_.wait(every);
+    if (!stopping_ && place_.machine() != nullptr) co_await record_local();
+  }
+}
+
 // Where `weir up` was told another address, its brokers' certificates are for the old one.
 Task<void> ControlPlane::certify_local() {
   for (const auto& key : supervised_.brokers()) {
@@ -273,10 +304,8 @@ Task<bool> ControlPlane::gained() {
   if (auto written = co_await pool_->run(std::move(write)); !written) WEIR_LOG(warn, "{}", written.error().message);
   co_await supervised_.learn();
   co_await certify_local();
-  if (options_.supervised) {
-    co_await record_local_cluster(shard(), runtime::system_random(), *zk_, service_options().realm,
-                                  supervised_.state());
-  }
+  recorded_.clear();
+  co_await record_local();
   service_->set_active(true);
   co_return true;
 }
@@ -339,10 +368,14 @@ Task<std::expected<void, std::string>> ControlPlane::start() {
   seat_ = std::make_unique<Seat>(shard(), *session_, seat_path, who_text(files_, options_.zookeeper), std::move(hooks));
   seat_->start();
   certificates_->start();
+  if (options_.supervised) scope_.spawn(keep_recorded());
   co_return std::expected<void, std::string>();
 }
 
 Task<void> ControlPlane::stop(bool all) {
+  stopping_ = true;
+  look_again_.wake();
+  co_await scope_.stop();
   if (endpoint_) co_await endpoint_->stop();
   if (service_) service_->set_active(false);
   if (certificates_) co_await certificates_->stop();
