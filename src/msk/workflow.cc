@@ -245,45 +245,63 @@ std::vector<std::int32_t> leaving(const Operation& operation, const Cluster& clu
   return out;
 }
 
-// Topics are made while others are drained, also on brokers that are to go. So these are stopped first, when nobody
-// gives them anything any more, and looked at once more before they are removed: whoever got a replica is started, and
-// drained again. The note is how often that was, with a mark while they are stopped.
+// Topics are made while others are drained, also on brokers that are to go. So one after another is stopped first, when
+// nobody gives it anything any more, and looked at once more before it is removed: if it got replicas, they are moved,
+// too. For those that cannot do without it, it is started again. The note has how often it was drained anew, the
+// broker, and a mark while it is stopped.
 constexpr std::string_view stopped_mark = " stopped";
 constexpr int drains_max = 9;
 
-Decision leave(const Step& step, std::vector<std::int32_t> going, const Facts& facts) {
+std::string leave_note(int drains, std::int32_t broker, bool stopped) {
+  return fmt::format("{} {}{}", drains, broker, stopped ? stopped_mark : "");
+}
+
+// Whether the others of its replicas are enough, as `unsafe_without` has it.
+bool does_without(const PartitionFact& p, std::int32_t broker) {
+  const auto others = std::ranges::count_if(p.isr, [broker](std::int32_t id) { return id != broker; });
+  const auto needed = std::min(p.isr_min, static_cast<std::int32_t>(p.replicas.size()) - 1);
+  return p.known && others >= std::max(1, needed);
+}
+
+Decision leave(const Step& step, const std::vector<std::int32_t>& going, const Facts& facts) {
   if (going.empty()) return done();
-  // A control plane may have died when it had started them again.
-  const bool stopped = step.note.ends_with(stopped_mark) && std::ranges::none_of(going, [&](std::int32_t id) {
-                         const auto broker = fact(facts, id);
-                         return broker.running || broker.starting;
-                       });
-  const int drains = step.note.empty() ? 0 : step.note.front() - '0';
-  for (const auto id : going) {
-    const auto broker = fact(facts, id);
-    if (stopped && broker.known && broker.registered) return wait(fmt::format("broker {} is still registered", id));
+  const auto id = *std::ranges::max_element(going);
+  const auto broker = fact(facts, id);
+  int drains = 0;
+  bool stopped = false;
+  for (int count = 0; count <= drains_max; ++count) {
+    const bool marked = step.note == leave_note(count, id, true);
+    if (!marked && step.note != leave_note(count, id, false)) continue;
+    drains = count;
+    // A control plane may have died when it had started it again.
+    stopped = marked && !broker.running && !broker.starting;
   }
+  if (stopped && broker.known && broker.registered) return wait(fmt::format("broker {} is still registered", id));
+  const PartitionFact* left = nullptr;
+  bool start_it = false;
   for (const auto& p : facts.partitions) {
-    const auto found = std::ranges::find_if(going, [&](std::int32_t id) { return has(p.replicas, id); });
-    if (found == going.end()) continue;
-    if (drains == drains_max) {
-      return failure(fmt::format("Partition {}-{} still has a replica on broker {}, after it was drained {} times.",
-                                 p.topic, p.partition, *found, drains + 1));
-    }
-    if (!stopped) {
-      Decision again;
-      again.kind = Decision::Kind::repeat;
-      again.note_after = std::to_string(drains + 1);
-      return again;
-    }
-    auto decision = act(on(Action::Kind::start, std::move(going)));
-    decision.note_after = std::to_string(drains);
+    if (!has(p.replicas, id)) continue;
+    left = &p;
+    start_it = start_it || (stopped && !does_without(p, id));
+  }
+  if (left == nullptr) {
+    if (stopped) return act(on(Action::Kind::remove, {id}));
+    auto decision = act(on(Action::Kind::stop, {id}));
+    decision.note_after = leave_note(drains, id, true);
     return decision;
   }
-  if (stopped) return act(on(Action::Kind::remove, std::move(going)));
-  auto decision = act(on(Action::Kind::stop, std::move(going)));
-  decision.note_after = std::to_string(drains) + std::string(stopped_mark);
-  return decision;
+  if (drains == drains_max) {
+    return failure(fmt::format("Partition {}-{} still has a replica on broker {}, after that was drained {} times.",
+                               left->topic, left->partition, id, drains + 1));
+  }
+  Decision again;
+  again.kind = Decision::Kind::repeat;
+  again.note_after = leave_note(drains + 1, id, stopped);
+  if (start_it) {
+    again = act(on(Action::Kind::start, {id}));
+    again.note_after = leave_note(drains, id, false);
+  }
+  return again;
 }
 
 // --- plans
