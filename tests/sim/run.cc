@@ -30,12 +30,16 @@ Outcome run(const RunOptions& options) {
   if (flushed) cluster_options.broker["log.flush.interval.messages"] = "1";
   cluster_options.directories = 1 + shape->below(2);
   cluster_options.broker["log.retention.check.interval.ms"] = "2000";
-  auto& cluster = Cluster::make(cluster_options);
   const bool retention = shape->below(3) == 0;
   const bool dense = shape->below(3) == 0;
-  cluster.tell(fmt::format("seed {}: {} brokers of {} shards and {} directories{}{}", options.seed,
+  // About what three partitions and the groups' topic need: volumes are full now and then, until old records go.
+  const bool little_room = retention && runtime::seeded_random(options.seed * 0x9e3779b97f4a7c15 + 13)->below(2) == 0;
+  if (little_room) cluster_options.broker["weir.storage.quota.bytes"] = "200000";
+  auto& cluster = Cluster::make(cluster_options);
+  cluster.tell(fmt::format("seed {}: {} brokers of {} shards and {} directories{}{}{}", options.seed,
                            cluster_options.brokers, cluster_options.shards, cluster_options.directories,
-                           flushed ? ", all is flushed" : "", retention ? ", old records go" : ""));
+                           flushed ? ", all is flushed" : "", retention ? ", old records go" : "",
+                           little_room ? ", volumes are small" : ""));
 
   // Never destroyed, as the cluster.
   static auto* workloads = new std::vector<Workload*>;
