@@ -772,6 +772,14 @@ TEST(Office, AStateOfAnEpochThatThereIsNotCostsThatPartitionOnly) {
     EXPECT_EQ((co_await world.state("far")).leader, b1);
     EXPECT_EQ((co_await world.state("far")).controller_epoch, ControllerEpoch{9999});
     EXPECT_EQ((co_await world.state("last")).leader_epoch, LeaderEpoch{0x7fffffff});
+    // Mended by hand, it is led again when there is cause to look.
+    state = co_await world.state("far");
+    state.controller_epoch = epoch;
+    (void)co_await world.user->set(layout::path_of_partition_state("far", p0), layout::encode(state));
+    co_await world.start_broker(b1);
+    (void)co_await world.settled();
+    EXPECT_EQ((co_await world.state("far")).leader, b2);
+    EXPECT_EQ(world.brokers[b1].roles[far].leader, b2);
     // And for the next in office.
     officer.die(Officer::Dies::before);
     world.start_officer(102);

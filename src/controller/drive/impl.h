@@ -187,10 +187,11 @@ struct Controller::Impl : zkclient::Watcher, std::enable_shared_from_this<Contro
   // like one that stayed.
   Task<ZkResult<>> rewrite(std::vector<PartitionRef> at, Make make,
                            std::map<PartitionRef, cluster::Partition>& written);
-  // Those whose state cannot be followed by a next one are left out, by name: written in an epoch of controllers that
-  // there has not been, or with the last leader epoch that there is. An error where a later
+  using Work = std::vector<std::pair<PartitionRef, cluster::Partition>>;
+  // Those whose state cannot be followed by a next one are left out, by name, or to be looked at again: written in an
+  // epoch of controllers that there has not been, or with the last leader epoch that there is. An error where a later
   // office than ours wrote one: ours is lost.
-  Task<ZkResult<>> leave_out_spoilt(std::vector<std::pair<PartitionRef, cluster::Partition>>& work);
+  Task<ZkResult<>> leave_out_spoilt(Work& work, std::vector<PartitionRef>* look_again);
   void put(const std::map<PartitionRef, cluster::Partition>& changed);
   void send(const decide::Batch& batch);
 

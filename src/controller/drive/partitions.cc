@@ -153,7 +153,7 @@ Task<ZkResult<bool>> Controller::Impl::unclean_allowed(std::string topic) {
 
 Task<ZkResult<>> Controller::Impl::rewrite(std::vector<PartitionRef> at, Make make,
                                            std::map<PartitionRef, cluster::Partition>& written) {
-  std::vector<std::pair<PartitionRef, cluster::Partition>> work;
+  Work work;
   std::vector<PartitionRef> stale;  // to be read first
   for (auto& p : at) {
     const auto* known = state.image->partition(p.topic, p.partition);
@@ -229,7 +229,8 @@ Task<ZkResult<>> Controller::Impl::rewrite(std::vector<PartitionRef> at, Make ma
       break;
     }
     planned.clear();
-    auto sound = co_await leave_out_spoilt(work);
+    // What is known may be mended by now: a person has to do that.
+    auto sound = co_await leave_out_spoilt(work, round == 0 ? &stale : nullptr);
     if (!sound) {
       result = std::move(sound);
       break;
@@ -249,32 +250,38 @@ Task<ZkResult<>> Controller::Impl::rewrite(std::vector<PartitionRef> at, Make ma
   co_return result;
 }
 
-Task<ZkResult<>> Controller::Impl::leave_out_spoilt(std::vector<std::pair<PartitionRef, cluster::Partition>>& work) {
-  const auto spoilt = [this](const auto& entry) {
-    const auto& [p, current] = entry;
-    const auto path = [&p] { return layout::path_of_partition_state(p.topic, p.partition); };
-    if (current.controller_epoch > state.epoch) {
+Task<ZkResult<>> Controller::Impl::leave_out_spoilt(Work& work, std::vector<PartitionRef>* look_again) {
+  const auto later = [this](const auto& entry) { return entry.second.controller_epoch > state.epoch; };
+  const auto last = [](const auto& entry) {
+    return entry.second.leader_epoch.value == std::numeric_limits<std::int32_t>::max();
+  };
+  const auto say = [this](const cluster::Partition& is, const std::string& path, bool of_later) {
+    if (of_later) {
       WEIR_LOG_LIMITED(error, std::chrono::seconds(5),
                        "a partition's state is left as it is: {} was written in controller epoch {}, but this is {}",
-                       path(), current.controller_epoch.value, state.epoch.value);
-      return true;
-    }
-    if (current.leader_epoch.value == std::numeric_limits<std::int32_t>::max()) {
+                       path, is.controller_epoch.value, state.epoch.value);
+    } else {
       WEIR_LOG_LIMITED(error, std::chrono::seconds(5),
-                       "a partition's state is left as it is: {} has leader epoch {}, and there is none after it",
-                       path(), current.leader_epoch.value);
-      return true;
+                       "a partition's state is left as it is: {} has leader epoch {}, and there is none after it", path,
+                       is.leader_epoch.value);
     }
-    return false;
   };
-  const auto later = [this](const auto& entry) { return entry.second.controller_epoch > state.epoch; };
   if (std::any_of(work.begin(), work.end(), later)) {
     const std::string path(layout::controller_epoch_path);
     auto there = co_await zk.get(path, Watch{});
     if (!there) co_return std::unexpected(there.error());
     if (there->stat.version != state.epoch_version) co_return std::unexpected(ZkError{ZkCode::bad_version, path});
   }
-  std::erase_if(work, spoilt);
+  std::erase_if(work, [&](const auto& entry) {
+    if (!later(entry) && !last(entry)) return false;
+    const auto& p = entry.first;
+    if (look_again != nullptr) {
+      look_again->push_back(p);
+    } else {
+      say(entry.second, layout::path_of_partition_state(p.topic, p.partition), later(entry));
+    }
+    return true;
+  });
   co_return ZkResult<>();
 }
 
