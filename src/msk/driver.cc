@@ -205,6 +205,7 @@ Task<bool> Driver::hold_epoch() {
   health_ = {};
   compared_.clear();
   absent_.clear();
+  new_way_.clear();
   co_return true;
 }
 

@@ -99,7 +99,8 @@ class Driver {
   Task<provision::Outcome<std::string>> take_block(Cluster cluster, std::vector<std::uint16_t> ports);
   Task<void> look_after();  // driver_health.cc, with what follows
   Task<std::optional<std::set<std::int32_t>>> registered_ids(Cluster cluster);
-  Task<std::string> absence(Cluster cluster, std::int32_t broker, bool registered);
+  void missing(const provision::BrokerKey& which, const std::optional<provision::BrokerStatus>& status);
+  Task<std::string> absence(Cluster cluster, std::int32_t broker, std::set<std::int32_t> registered);
   Task<void> compare_files(Cluster cluster);
   Task<std::string> full_volumes(Cluster cluster);
   Task<void> restore(Cluster cluster, std::int32_t broker);
@@ -122,7 +123,8 @@ class Driver {
   std::list<runtime::Waiter*> pauses_;
   std::set<std::string> driven_;  // clusters with a task
   std::map<std::string, Stall> stalls_;
-  std::map<provision::BrokerKey, Absence> absent_;  // brokers that run and are not registered
+  std::map<provision::BrokerKey, Absence> absent_;  // brokers that are not registered, or were killed for that
+  std::set<provision::BrokerKey> new_way_;          // run, and have files with another way to ZooKeeper
   std::set<std::string> compared_;                  // clusters whose brokers' files are those of this control plane
   Health health_;
   std::optional<nanoseconds> volumes_looked_at_;

@@ -29,6 +29,18 @@ milliseconds session_of(const provision::BrokerSpec& spec) {
   return milliseconds(std::clamp<std::int64_t>(ms, 1'000, 600'000));
 }
 
+// Whether a broker finds its way to ZooKeeper by other settings than before.
+bool other_way(const provision::BrokerSpec& before, const provision::BrokerSpec& after) {
+  const auto way = [](const provision::BrokerSpec& spec) {
+    std::map<std::string, std::string> out;
+    for (const auto& [name, value] : spec.properties) {
+      if (name.starts_with("zookeeper.") || name.starts_with("weir.zookeeper.")) out.emplace(name, value);
+    }
+    return out;
+  };
+  return way(before) != way(after);
+}
+
 bool in_order(ClusterState state) {
   return state == ClusterState::active || state == ClusterState::updating || state == ClusterState::rebooting_broker;
 }
@@ -48,11 +60,11 @@ Task<void> Driver::look_after() {
       const auto status = place_.status(key(cluster, id));
       std::string sentence;
       if (!status || status->state != BrokerState::running) {
-        absent_.erase(key(cluster, id));
+        missing(key(cluster, id), status);
         sentence = fmt::format("Broker {} is {}{}{}.", id, status ? provision::name(status->state) : "not there",
                                status && !status->cause.empty() ? ": " : "", status ? status->cause : "");
       } else if (registered) {
-        sentence = co_await absence(cluster, id, registered->contains(id));
+        sentence = co_await absence(cluster, id, *registered);
       }
       if (sentence.empty() || cluster.state != ClusterState::active) continue;
       auto& text = ailments[cluster.id];
@@ -90,39 +102,55 @@ Task<std::optional<std::set<std::int32_t>>> Driver::registered_ids(Cluster clust
   co_return out;
 }
 
-// A broker that runs and is not registered is out of every in-sync set, or the last of one: to kill it takes nothing
-// from anybody. It may hang, have lost its way to ZooKeeper, or have an address of it that is no more. What is wrong,
-// as a sentence; empty: nothing, or not for long.
-Task<std::string> Driver::absence(Cluster cluster, std::int32_t broker, bool registered) {
-  const auto which = key(cluster, broker);
-  if (registered) {
+// Its process is not there, or not yet: whether it hangs is asked again when it runs. How often it was killed for that
+// is remembered, but not beyond an order.
+void Driver::missing(const provision::BrokerKey& which, const std::optional<provision::BrokerStatus>& status) {
+  if (!status || status->state == BrokerState::stopped || status->state == BrokerState::stopping) {
     absent_.erase(which);
+  } else if (const auto found = absent_.find(which); found != absent_.end()) {
+    found->second.since = shard_.clock().mono();
+  }
+}
+
+// A broker that runs and is not registered is out of every in-sync set, or the last of one. Where others are registered
+// they lead in its place, and to kill it takes nothing from anybody; where nobody is, they serve what they have, and
+// one begins anew only when there is another way to ZooKeeper for it. It may hang, have lost that way, or have an
+// address that is no more. What is wrong, as a sentence; empty: nothing, or not for long.
+Task<std::string> Driver::absence(Cluster cluster, std::int32_t broker, std::set<std::int32_t> registered) {
+  const auto which = key(cluster, broker);
+  if (registered.contains(broker)) {
+    absent_.erase(which);
+    new_way_.erase(which);
     co_return std::string();
   }
   const auto spec = place_.spec(which);
-  if (!spec) co_return std::string();
   const auto now = shard_.clock().mono();
   const auto found = absent_.emplace(which, Absence{now, 0}).first;
-  const auto session = session_of(*spec);
+  const auto session = session_of(spec ? *spec : provision::BrokerSpec{});
   const auto time = now - found->second.since;
-  const bool known = found->second.kills > 0;
+  const int kills = found->second.kills;
+  const bool known = kills > 0;
   if (!known && time < session) co_return std::string();
   auto sentence = fmt::format(
       "Broker {} runs, but is not registered in ZooKeeper for longer than its session of {} s: it hangs, or does not "
       "reach ZooKeeper.",
       broker, std::chrono::duration_cast<seconds>(session).count());
+  const auto least = std::max<nanoseconds>(options_.hung_max, session);
+  // With the new way it may be there at once.
   const auto status = place_.status(which);
-  // With newer files it may find its way at once.
-  const bool old_files = !known && status && status->stale;
-  const auto due = std::max(options_.hung_max, session) * (1 << std::min(found->second.kills, doublings_max));
-  if (!cluster.supervised.empty() || (time < due && !old_files)) co_return sentence;
-  // One at a time.
+  const bool has_way = new_way_.contains(which) && status && status->stale;
+  const auto due = has_way && !known ? nanoseconds(0) : least * (1 << std::min(kills, doublings_max));
+  if (!cluster.supervised.empty() || time < due || (registered.empty() && !has_way)) co_return sentence;
+  // One at a time: until the last that was killed is registered again, or has had its time.
   for (const auto& [other, added] : cluster.members) {
+    if (other == broker) continue;
     const auto its = place_.status(key(cluster, other));
-    if (its && (its->state == BrokerState::starting || its->state == BrokerState::stopping)) co_return sentence;
+    if (!its || its->state != BrokerState::running) co_return sentence;
+    const auto absent = absent_.find(key(cluster, other));
+    if (absent != absent_.end() && absent->second.kills > 0 && now - absent->second.since < least) co_return sentence;
   }
   if (auto still = co_await fence_.confirm(); !still || !acts()) co_return sentence;
-  found->second = {shard_.clock().mono(), found->second.kills + 1};
+  absent_[which] = {shard_.clock().mono(), kills + 1};
   WEIR_LOG(warn, "broker {} of cluster {} is killed, to be started again: {}", broker, cluster.name, sentence);
   (void)co_await place_.kill(which);
   co_return sentence;
@@ -145,10 +173,14 @@ Task<void> Driver::compare_files(Cluster cluster) {
     if (!there || (there->properties == wished.properties && there->limits == wished.limits)) continue;
     if (auto still = co_await fence_.confirm(); !still || !acts()) co_return;
     WEIR_LOG(info, "broker {} of cluster {} gets other settings from this control plane", id, cluster.name);
+    const bool way = other_way(*there, wished);
     auto done = co_await put(cluster, cluster.spec, id);
+    if (done && way) new_way_.insert(which);
     const auto status = place_.status(which);
-    // One that runs has them when it is next started; `absence` sees to it when it cannot do without.
-    const bool tries = status && (status->state == BrokerState::starting || status->state == BrokerState::backing_off);
+    // One that runs has them when it is next started; `absence` sees to it when it cannot do without. One that starts
+    // may be at its logs for long, and begins again only when it could not be done.
+    const bool tries =
+        status && (status->state == BrokerState::backing_off || (way && status->state == BrokerState::starting));
     if (done && tries) done = co_await place_.restart(which, provision::StopHow{milliseconds(0)}, milliseconds(0));
     if (done || done.error().kind == Failure::Kind::not_ready || done.error().kind == Failure::Kind::late) continue;
     WEIR_LOG(warn, "broker {} of cluster {}: {}", id, cluster.name, done.error().text);

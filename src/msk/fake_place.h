@@ -35,6 +35,7 @@ class FakePlace final : public provision::Place {
   };
   std::map<provision::BrokerKey, Broker> all;
   std::vector<std::string> log;  // "start c/1"
+  std::vector<provision::BrokerKey> killed;
   std::function<std::optional<Failure>(const std::string& what, const provision::BrokerSpec& spec)> trouble;
   std::function<Task<void>(std::int32_t broker)> at_start;  // before a start is answered
   std::function<Task<void>(std::int32_t broker)> at_stop;   // before a stop is answered
@@ -88,11 +89,18 @@ class FakePlace final : public provision::Place {
     if (after) after("stop");
     co_return Outcome<>{};
   }
-  // It comes back by itself.
+  // Only asked for, as a signal is: it still runs when this returns, then it waits, and is started by revive().
   Task<Outcome<>> kill(provision::BrokerKey key) override {
     log.push_back("kill " + std::to_string(key.broker));
-    if (auto stopped = co_await stop(key, {}); !stopped) co_return stopped;
-    co_return co_await start(key, milliseconds(0));
+    killed.push_back(key);
+    co_return Outcome<>{};
+  }
+  void die() {
+    for (const auto& key : killed) all.at(key).state = provision::BrokerState::backing_off;
+  }
+  Task<void> revive() {
+    die();
+    for (const auto& key : std::exchange(killed, {})) (void)co_await start(key, milliseconds(0));
   }
   Task<Outcome<>> restart(provision::BrokerKey key, provision::StopHow how, milliseconds wait) override {
     if (auto stopped = co_await stop(key, how); !stopped) co_return stopped;

@@ -152,6 +152,9 @@ class MskTest : public testing::Test {
   void erase(const std::string& path) {
     runtime::block_on(shard, [this, path]() -> Task<void> { return take(path); });
   }
+  void revive() {
+    runtime::block_on(shard, [this]() -> Task<void> { return place.revive(); });
+  }
   Task<void> take(std::string path) { (void)co_await zk->remove(path); }
   std::string data(const std::string& path) {
     for (const auto& [at, what] : tree->dump()) {
