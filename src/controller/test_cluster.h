@@ -22,7 +22,7 @@ class ModelBrokers : public BrokerLink {
   struct One {
     bool alive = false;
     bool answers = true;
-    int refuses = 0;  // so many orders more, as such
+    std::string refuses;  // orders that name this topic, as such
     BrokerEpoch epoch{-1};
     BrokerEpoch life{-1};
     ControllerEpoch heard{-1};
@@ -35,7 +35,7 @@ class ModelBrokers : public BrokerLink {
 
   Task<Result<OrderAnswer>> leader_and_isr(BrokerId to, LeaderAndIsrOrder order) override {
     ++orders;
-    if (auto fine = check(to, order.head); !fine) co_return std::unexpected(fine.error());
+    if (auto fine = check(to, order); !fine) co_return std::unexpected(fine.error());
     auto& one = brokers_[to];
     OrderAnswer answer;
     for (const auto& item : order.partitions) {
@@ -50,7 +50,7 @@ class ModelBrokers : public BrokerLink {
   }
   Task<Result<>> update_metadata(BrokerId to, UpdateMetadataOrder order) override {
     ++orders;
-    if (auto fine = check(to, order.head); !fine) co_return fine;
+    if (auto fine = check(to, order); !fine) co_return fine;
     auto& one = brokers_[to];
     one.known.clear();
     for (const auto& broker : order.brokers) one.known.insert(broker->id);
@@ -65,7 +65,7 @@ class ModelBrokers : public BrokerLink {
   }
   Task<Result<OrderAnswer>> stop_replica(BrokerId to, StopReplicaOrder order) override {
     ++orders;
-    if (auto fine = check(to, order.head); !fine) co_return std::unexpected(fine.error());
+    if (auto fine = check(to, order); !fine) co_return std::unexpected(fine.error());
     OrderAnswer answer;
     for (const auto& item : order.partitions) {
       brokers_[to].roles.erase(item.at);
@@ -84,13 +84,16 @@ class ModelBrokers : public BrokerLink {
   int unknown_leaders = 0;
 
  private:
-  Result<> check(BrokerId to, const OrderHead& head) {
+  template <class Order>
+  Result<> check(BrokerId to, const Order& order) {
+    const auto& head = order.head;
     auto& one = brokers_[to];
     if (!one.alive || !one.answers) return fail(ErrorCode::NETWORK_EXCEPTION, "nobody there");
     if (head.broker_epoch != one.epoch) return fail(ErrorCode::STALE_BROKER_EPOCH);
     if (head.controller_epoch < one.heard) return fail(ErrorCode::STALE_CONTROLLER_EPOCH);
-    if (one.refuses > 0 && one.refuses-- > 0) return fail(ErrorCode::INVALID_REQUEST, "not that");
     one.heard = head.controller_epoch;
+    const auto refused = [&one](const auto& item) { return item.at.topic == one.refuses; };
+    if (std::ranges::any_of(order.partitions, refused)) return fail(ErrorCode::INVALID_REQUEST, "not that");
     return {};
   }
   std::map<BrokerId, One> brokers_;
