@@ -278,30 +278,35 @@ Decision leave(const Step& step, const std::vector<std::int32_t>& going, const F
   }
   if (stopped && broker.known && broker.registered) return wait(fmt::format("broker {} is still registered", id));
   const PartitionFact* left = nullptr;
-  bool start_it = false;
+  const PartitionFact* unknown = nullptr;
+  bool needed = false;
   for (const auto& p : facts.partitions) {
     if (!has(p.replicas, id)) continue;
     left = &p;
-    start_it = start_it || (stopped && !does_without(p, id));
+    if (!p.known && p.replicas.size() > 1) {
+      unknown = &p;
+    } else if (!does_without(p, id)) {
+      needed = true;
+    }
   }
-  if (left == nullptr) {
-    if (stopped) return act(on(Action::Kind::remove, {id}));
-    auto decision = act(on(Action::Kind::stop, {id}));
-    decision.note_after = leave_note(drains, id, true);
-    return decision;
-  }
-  if (drains == drains_max) {
+  if (unknown != nullptr) return wait(fmt::format("{}-{} has no leader yet", unknown->topic, unknown->partition));
+  if (left != nullptr && (stopped || needed) && drains == drains_max) {
     return failure(fmt::format("Partition {}-{} still has a replica on broker {}, after that was drained {} times.",
                                left->topic, left->partition, id, drains + 1));
   }
-  Decision again;
-  again.kind = Decision::Kind::repeat;
-  again.note_after = leave_note(drains + 1, id, stopped);
-  if (start_it) {
-    again = act(on(Action::Kind::start, {id}));
-    again.note_after = leave_note(drains, id, false);
+  if (stopped && left == nullptr) return act(on(Action::Kind::remove, {id}));
+  Decision next;
+  if (!stopped && !needed) {
+    next = act(on(Action::Kind::stop, {id}));
+    next.note_after = leave_note(drains, id, true);
+  } else if (stopped && needed) {
+    next = act(on(Action::Kind::start, {id}));
+    next.note_after = leave_note(drains, id, false);
+  } else {
+    next.kind = Decision::Kind::repeat;
+    next.note_after = leave_note(drains + 1, id, stopped);
   }
-  return again;
+  return next;
 }
 
 // --- plans
