@@ -125,6 +125,21 @@ TEST(UpBrokers, WriteWhatTheApiAskedForAtEachStart) {
   EXPECT_THAT(text, HasSubstr("default.replication.factor=2"));
 }
 
+// Each has one of its own, and the first one's is what the second would get.
+TEST(UpBrokers, ABrokerThatWouldHaveTheDirectoryOfAnotherIsNotAdded) {
+  Folder folder;
+  const auto dir = DataDir::find(folder.path);
+  ASSERT_TRUE(dir && dir->make(1));
+  auto said = options();
+  said.overrides.emplace_back("log.dirs", folder.path + "/big");
+  UpBrokers brokers(said, *dir, "weir", "3.9", 1);
+  const auto added = brokers.add(2);
+  ASSERT_FALSE(added);
+  EXPECT_THAT(added.error(), HasSubstr("--override log.dirs="));
+  EXPECT_EQ(brokers.count(), 1);
+  EXPECT_FALSE(std::filesystem::exists(dir->broker(2))) << "nothing is left of it";
+}
+
 TEST(UpBrokers, AWrongWordOfTheApiIsSaidByTheBrokerItself) {
   Folder folder;
   const auto dir = DataDir::find(folder.path);

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -23,6 +24,7 @@
 #include "apps/up.h"
 #include "cli/text.h"
 #include "config/properties.h"
+#include "runtime/files.h"
 
 namespace weir::apps {
 namespace {
@@ -679,6 +681,33 @@ TEST(LeftSession, NothingLeftOrNoAnswerIsNoHarm) {
   EXPECT_FALSE(end_left_session(folder.path, milliseconds(1)));
   std::ofstream(folder / "weir.session") << "not a key\n127.0.0.1:1\n";
   EXPECT_FALSE(end_left_session(folder.path, milliseconds(1)));
+}
+
+// A broker that was given another one's directory dies at its lock, again and again.
+TEST(LeftSession, OfABrokerThatLivesGoesOn) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);  // where ZooKeeper would be asked
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at), 0);
+  ASSERT_EQ(listen(fd, 8), 0);
+  socklen_t size = sizeof at;
+  getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size);
+  const auto asked = [fd] {
+    pollfd waits{fd, POLLIN, 0};
+    return poll(&waits, 1, 0) == 1;
+  };
+  Folder folder;
+  std::ofstream(folder / "weir.session") << fmt::format("{:016x}:{:032x}\n127.0.0.1:{}\n", 1, 2, ntohs(at.sin_port));
+  {
+    const auto lock = runtime::system_files().lock(folder / ".lock");
+    ASSERT_TRUE(lock);
+    EXPECT_FALSE(end_left_session(folder.path, milliseconds(200)));
+    EXPECT_FALSE(asked());
+  }
+  EXPECT_FALSE(end_left_session(folder.path, milliseconds(200))) << "nobody answers";
+  EXPECT_TRUE(asked());
+  close(fd);
 }
 
 TEST(Up, PortsThatAreTakenAreNamedWithTheirOption) {

@@ -83,22 +83,6 @@ std::expected<std::unique_ptr<runtime::File>, std::string> lock(const DataDir& d
                                      pid == 0 ? "" : fmt::format(" (pid {})", pid), cli::shell_quoted(dir.path())));
 }
 
-// What each of several brokers must have of its own cannot be said for all.
-std::expected<void, std::string> check_overrides(const cli::UpOptions& options, int brokers) {
-  if (brokers == 1) return {};
-  constexpr std::array<const char*, 9> own{"broker.id",        "node.id",  "listeners",   "advertised.listeners",
-                                           "log.dir",          "log.dirs", "broker.rack", "weir.metrics.listener",
-                                           "zookeeper.connect"};
-  for (const auto& [key, value] : options.overrides) {
-    if (std::ranges::find(own, key) == own.end()) continue;
-    return std::unexpected(fmt::format(
-        "--override {}={}: with {} brokers each has one of its own; --listen, --port and --metrics-port say where they "
-        "are",
-        key, value, brokers));
-  }
-  return {};
-}
-
 ChildSpec zookeeper_child(const cli::UpOptions& options, const DataDir& dir, const std::string& program) {
   const auto address = host_port(cli::zookeeper_host(options), options.zookeeper_port);
   ChildSpec child;
@@ -189,6 +173,21 @@ std::optional<std::string> listen_problem(const std::string& host, std::uint16_t
   }
   return fmt::format("cannot listen on {}: {} ({})", host_port(host, port), std::generic_category().message(number),
                      number == EADDRNOTAVAIL ? "--listen" : option);
+}
+
+std::expected<void, std::string> check_overrides(const cli::UpOptions& options, int brokers) {
+  if (brokers == 1) return {};
+  constexpr std::array<const char*, 9> own{"broker.id",        "node.id",  "listeners",   "advertised.listeners",
+                                           "log.dir",          "log.dirs", "broker.rack", "weir.metrics.listener",
+                                           "zookeeper.connect"};
+  for (const auto& [key, value] : options.overrides) {
+    if (std::ranges::find(own, key) == own.end()) continue;
+    return std::unexpected(fmt::format(
+        "--override {}={}: with {} brokers each has one of its own; --listen, --port and --metrics-port say where they "
+        "are",
+        key, value, brokers));
+  }
+  return {};
 }
 
 std::expected<int, std::string> broker_count(const cli::UpOptions& options, const DataDir& dir) {

@@ -33,6 +33,9 @@ struct Plan {
 // How many brokers there are to be: as many as lived in the folder, or more. The error says what to do about fewer.
 std::expected<int, std::string> broker_count(const cli::UpOptions& options, const DataDir& dir);
 
+// What each of several brokers must have of its own cannot be said for all by --override.
+std::expected<void, std::string> check_overrides(const cli::UpOptions& options, int brokers);
+
 // Writes each broker's server.properties and says what is to be started by `program` (this very program). Checks the
 // configuration as the brokers will, and that the ports are free.
 std::expected<Plan, std::string> prepare(const cli::UpOptions& options, const DataDir& dir, const std::string& program);

@@ -131,6 +131,7 @@ std::expected<ChildSpec, std::string> UpBrokers::add(int id) {
     return std::unexpected(
         fmt::format("there can be no broker {}: the next one is {}, the last {}", id, count_ + 1, cli::brokers_max));
   }
+  if (auto fine = check_overrides(options_, id); !fine) return std::unexpected(fine.error());
   if (auto made = dir_.make(id); !made) return std::unexpected(made.error());
   ++count_;
   std::vector<std::string> warnings;
