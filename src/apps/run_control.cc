@@ -278,7 +278,7 @@ Task<void> ControlPlane::certify_local() {
     auto spec = supervised_.spec(key.broker);
     const auto host = supervised_.host_of(key.broker);
     if (!spec || spec->address == host || !spec->files.contains(std::string(msk::certificate_file))) continue;
-    const auto name = fmt::format("b-{}.{}", key.broker, key.cluster);
+    const auto name = msk::certificate_name(key.cluster, key.broker);
     auto issued = service_options().certify(name, {name, "localhost"}, {host});
     if (!issued) {
       WEIR_LOG(error, "no new certificate for broker {}: {}", key.text(), issued.error());

@@ -13,6 +13,7 @@
 #include "apps/local_spec.h"
 #include "apps/process.h"
 #include "apps/supervisor.h"
+#include "apps/up_brokers.h"
 #include "base/log.h"
 #include "cli/place.h"
 #include "msk/kafka.h"
@@ -41,7 +42,9 @@ std::unexpected<Failure> failure(Failure::Kind kind, std::string text) {
 }
 
 Failure::Kind kind_of(const std::string& refusal) {
-  if (refusal.ends_with(Supervisor::busy_text)) return Failure::Kind::busy;
+  if (refusal.ends_with(Supervisor::busy_text) || refusal.ends_with(UpBrokers::not_last_text)) {
+    return Failure::Kind::busy;
+  }
   const bool nobody = refusal.starts_with(unreachable_text) || refusal.starts_with(unanswered_text) ||
                       refusal == Supervisor::ending_text;
   return nobody ? Failure::Kind::closed : Failure::Kind::not_ready;

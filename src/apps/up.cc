@@ -254,7 +254,8 @@ void take_order(Supervisor& supervisor, UpBrokers& brokers, const std::string& l
   }
   if (what == "remove") {
     if (id > brokers.count()) return answer(fmt::format("broker {} is gone already", id));
-    if (id != brokers.count()) return answer(std::unexpected(fmt::format("broker {} is not the last one", id)));
+    if (id != brokers.count())
+      return answer(std::unexpected(fmt::format("broker {} {}", id, UpBrokers::not_last_text)));
     if (auto gone = supervisor.remove_child("broker", id); !gone) return answer(std::unexpected(gone.error()));
     brokers.remove();
     return answer(fmt::format("broker {} is gone", id));

@@ -28,7 +28,8 @@ class UpBrokers {
   std::expected<ChildSpec, std::string> child(int id, std::vector<std::string>& warnings);
   // One more: the next id, whose folder is made.
   std::expected<ChildSpec, std::string> add(int id);
-  // The last one has gone.
+  // The last one has gone: the others go before.
+  static constexpr std::string_view not_last_text = "is not the last one";
   void remove() { --count_; }
   int count() const { return count_; }
   // The lowest compatibility level of all.

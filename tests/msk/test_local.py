@@ -155,10 +155,10 @@ def test_local_grows_and_shrinks(up):
     assert {b["rack"] for b in up.brokers().values()} == {"use1-az1", "use1-az2", "use1-az3"}
     assert up.configs()["default.replication.factor"] == "3", "as `weir up --brokers 3` has it"
     with Library(plain, None, "kept").start() as traffic:
-        up.change("update_broker_count", TargetNumberOfBrokerNodes=4)
+        up.change("update_broker_count", TargetNumberOfBrokerNodes=5)
         up.change("update_broker_count", TargetNumberOfBrokerNodes=3)
         assert traffic.finish() > 50
-    assert not (up.data / "broker-4").exists() and set(up.brokers()) == {1, 2, 3}
+    assert not (up.data / "broker-4").exists() and not (up.data / "broker-5").exists() and set(up.brokers()) == {1, 2, 3}
     up.down()
     up.start()
     wait(lambda: up.info()["State"] == "ACTIVE")
