@@ -21,6 +21,7 @@
 #include "broker/timed_zk.h"
 #include "broker/tls.h"
 #include "broker/zk_security.h"
+#include "cluster/flag.h"
 #include "controller/config_follower.h"
 #include "controller/register.h"
 #include "net/http.h"
@@ -459,7 +460,7 @@ Task<void> Broker::Impl::apply_config_changes() {
     // Who may elect uncleanly from now on does so where nobody leads (the active controller does).
     const auto unclean = map.find("unclean.leader.election.enable");
     if (key.type == cluster::ConfigType::topic && controller_started && unclean != map.end() &&
-        unclean->second == "true") {
+        cluster::is_on(unclean->second)) {
       controller->unclean_election_enabled(key.name);
     }
     const bool mine =
@@ -534,7 +535,9 @@ Task<Result<>> Broker::Impl::register_self(nanoseconds wait) {
 
 Task<void> Broker::Impl::register_again(nanoseconds wait) {
   auto done = co_await register_self(wait);
-  if (!done) WEIR_LOG(error, "cannot register again: {}", done.error().message);
+  if (done) co_return;
+  WEIR_LOG(error, "cannot register again: {}", done.error().message);
+  if (registered) registered->failed();
 }
 
 Task<Result<>> Broker::Impl::serve_metrics() {

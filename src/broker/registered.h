@@ -19,6 +19,9 @@ class Registered {
   runtime::Task<void> run();
   // The node was made: also by somebody else's word, after a session ended.
   void seen();
+  // The node could not be made: another process has it, or ZooKeeper would not. Tried again when that one's goes, or in
+  // a second.
+  void failed();
   void stop();
 
  private:
@@ -28,6 +31,7 @@ class Registered {
   const std::function<runtime::Task<void>()> again_;
   const std::shared_ptr<Bell> bell_;
   bool stopping_ = false;
+  bool pause_ = false;  // before the next look
 };
 
 }  // namespace weir::broker

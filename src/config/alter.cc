@@ -137,8 +137,9 @@ Result<Properties> alter_broker(const Properties& current, std::span<const Alter
   return alter(broker_keys(), current, changes);
 }
 
-Result<> validate_broker_dynamic(const Properties& wanted, bool per_broker) {
+Result<> validate_broker_dynamic(const Properties& current, const Properties& wanted, bool per_broker) {
   for (const auto& [name, value] : wanted) {
+    if (const auto before = current.find(name); before != current.end() && before->second == value) continue;
     if (auto good = check_dynamic(name, per_broker); !good) return good;
   }
   return validate(broker_keys(), wanted, "brokers");

@@ -34,8 +34,9 @@ Result<Properties> alter_topic(const Properties& current, std::span<const Altera
 // changed while a broker runs or not at that level, with INVALID_REQUEST as Kafka.
 Result<Properties> alter_broker(const Properties& current, std::span<const Alteration> changes, bool per_broker);
 
-// AlterConfigs, the old form, replaces all overrides by `wanted`: the same checks on a whole map.
-Result<> validate_broker_dynamic(const Properties& wanted, bool per_broker);
+// AlterConfigs, the old form, replaces all overrides by `wanted`: the same checks on a whole map, but for what is as it
+// was in `current`: old tools send everything, and Kafka may have left there what this broker does not change.
+Result<> validate_broker_dynamic(const Properties& current, const Properties& wanted, bool per_broker);
 Result<> validate_group(const Properties& wanted);
 Result<> validate_client_metrics(const Properties& wanted);
 

@@ -140,7 +140,11 @@ TEST(Alter, BrokersTakeWhatCanChangeLive) {
   EXPECT_TRUE(alter_broker({{"anything.that.was.there", "1"}}, gone, true)->empty());
   EXPECT_TRUE(is_dynamic("log.retention.ms"));
   EXPECT_FALSE(is_dynamic("log.retention.hours"));
-  EXPECT_FALSE(validate_broker_dynamic({{"broker.id", "1"}}, true));
+  EXPECT_FALSE(validate_broker_dynamic({}, {{"broker.id", "1"}}, true));
+  const Properties left{{"advertised.listeners", "PLAINTEXT://h:1"}};  // by a broker of Kafka
+  EXPECT_TRUE(
+      validate_broker_dynamic(left, {{"advertised.listeners", "PLAINTEXT://h:1"}, {"log.retention.ms", "5"}}, true));
+  EXPECT_FALSE(validate_broker_dynamic(left, {{"advertised.listeners", "PLAINTEXT://h:2"}}, true));
 }
 
 const Described& entry(const std::vector<Described>& all, std::string_view name) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "cluster/flag.h"
 #include "zkclient/pipeline.h"
 #include "zkwire/layout.h"
 
@@ -151,7 +152,7 @@ Task<Stored<>> EmptyStarts::begin_election(KafkaView view, std::int32_t id, std:
       co_return std::unexpected(error_of(kept.error()));
     }
   }
-  if (set && own->second == "true") co_return Stored<>{};
+  if (set && cluster::is_on(own->second)) co_return Stored<>{};
   const std::string type(zkwire::layout::topics_type);
   co_return co_await set_config(view, type, name, {{unclean_key, "true"}});
 }

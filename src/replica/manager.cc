@@ -253,7 +253,16 @@ Task<Result<>> ReplicaManager::start() {
   scope_ = std::make_unique<runtime::Scope>(*shard);
   checkpoint_bell_ = std::make_unique<runtime::Waiter>(*shard);
   scope_->spawn(checkpoint_loop());
-  for (const auto& directory : directories_) scope_->spawn(sweep(directory->leftovers()));
+  for (const auto& directory : directories_) {
+    auto left = directory->leftovers();
+    if (left.empty()) continue;
+    auto look = [&directory] { return directory->space(); };
+    const auto space = co_await pool_.run(std::move(look));
+    // Where there is little room it is needed for what is written next.
+    const bool tight = !space || space->usable < space->total / 20;
+    if (!tight) scope_->spawn(sweep(std::move(left)));
+    if (tight) co_await sweep(std::move(left));
+  }
   co_return Result<>{};
 }
 

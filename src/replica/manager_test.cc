@@ -418,6 +418,21 @@ TEST(Manager, WhatAStopLeftToRemoveGoesWithTheNextStart) {
   EXPECT_FALSE(machine.find("t"));
 }
 
+TEST(Manager, OnANearlyFullVolumeWhatAStopLeftToRemoveGoesFirst) {
+  Machine machine;
+  ASSERT_TRUE(machine.start());
+  machine.make("t");
+  ASSERT_TRUE(machine.append(machine.make("filler"), std::string(200'000, 'x')));
+  machine.run(
+      [&]() -> Task<void> { EXPECT_TRUE(co_await machine.manager->stop_replica({"t", PartitionId{0}}, true)); });
+  machine.stop();
+  auto& files = machine.world.files();
+  const auto used = *files.total_bytes("/") - *files.free_bytes("/");
+  files.set_capacity(used + used / 25);
+  ASSERT_TRUE(machine.start());
+  EXPECT_EQ(entries(machine, "t-0").size(), 0U);
+}
+
 TEST(Manager, AStoppedReplicaKeepsItsRecordsAndLeadsAgain) {
   Machine machine;
   machine.settings["t"].log.flush_messages = 1;

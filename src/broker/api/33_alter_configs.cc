@@ -30,8 +30,9 @@ Task<Response> alter_configs(Request& request) {
     if (done) {
       const bool topic = static_cast<ResourceType>(resource.resource_type) == ResourceType::topic;
       const bool one_broker = !resource.resource_name.empty();
-      auto replace = [&](const config::Properties&) -> Result<config::Properties> {
-        auto fine = topic ? config::validate_topic_config(wanted) : config::validate_broker_dynamic(wanted, one_broker);
+      auto replace = [&](const config::Properties& current) -> Result<config::Properties> {
+        auto fine = topic ? config::validate_topic_config(wanted)
+                          : config::validate_broker_dynamic(current, wanted, one_broker);
         if (!fine) return std::unexpected(fine.error());
         return wanted;
       };

@@ -332,7 +332,7 @@ TEST(Controller, UncleanElectionOnlyWhereItIsConfigured) {
       (void)co_await n0.raw->set(layout::path_of_partition_state(name, p0), layout::encode(state));
     }
     cluster::ConfigKey key{cluster::ConfigType::topic, "unclean"};
-    cluster::ConfigMap config{{"unclean.leader.election.enable", "true"}};
+    cluster::ConfigMap config{{"unclean.leader.election.enable", " True "}};  // as Kafka reads it
     EXPECT_TRUE((co_await n0.admin->set_config(key, config)).has_value());
     co_await n1->stop();
     co_await n0.controller->idle();

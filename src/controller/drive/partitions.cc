@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "cluster/flag.h"
 #include "controller/drive/impl.h"
 #include "zkclient/pipeline.h"
 
@@ -148,7 +149,7 @@ Task<ZkResult<bool>> Controller::Impl::unclean_allowed(std::string topic) {
     co_return false;
   }
   const auto own = config->find("unclean.leader.election.enable");
-  co_return own == config->end() ? options.unclean_leader_election : own->second == "true";
+  co_return own == config->end() ? options.unclean_leader_election : cluster::is_on(own->second);
 }
 
 Task<ZkResult<>> Controller::Impl::rewrite(std::vector<PartitionRef> at, Make make,
