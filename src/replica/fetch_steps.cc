@@ -109,9 +109,14 @@ void enter(Item& item, Divergence divergence) {
     item.error = fine.error();
     return;
   }
+  if (partition.agrees(item.following.epoch)) {
+    look(item);
+    return;
+  }
   const bool epochs = partition.log().latest_epoch().has_value();
   if (!epochs || divergence == Divergence::unknown) cut_to(item, partition.log().high_watermark());
   item.complete = !epochs || divergence != Divergence::by_question;
+  if (item.complete && item.error.code == ErrorCode::NONE) partition.set_agrees(item.following.epoch);
   look(item);
 }
 
@@ -142,6 +147,7 @@ void part_ways(Item& item) {
     }
   }
   cut_to(item, std::min(to, log.log_end()));
+  if (item.complete && item.error.code == ErrorCode::NONE) partition.set_agrees(item.following.epoch);
   look(item);
 }
 
@@ -160,6 +166,11 @@ std::optional<Offset> parts_before(const Item& item) {
 // from there; else the same would be asked for and refused for ever.
 void take_records(Item& item) {
   auto& partition = *item.following.partition;
+  if (partition.log().log_end() != item.at && partition.check_following(item.following.epoch)) {
+    // Asked for before the log got its end of now: that is asked for next, and nothing is wrong.
+    look(item);
+    return;
+  }
   if (const auto offset = parts_before(item); offset && partition.check_following(item.following.epoch)) {
     WEIR_LOG(warn, "{}: the leader's batch begins at {}, within the log that ends at {} here: the logs part there",
              partition.id().text(), offset->value, item.at.value);
@@ -173,6 +184,8 @@ void take_records(Item& item) {
     item.appended = *done;
   } else {
     item.error = done.error();
+    // What the leader sends does not go on from here: where the logs part is to be found out anew.
+    if (item.error.code == ErrorCode::OFFSET_OUT_OF_RANGE) partition.set_agrees(no_leader_epoch);
   }
   look(item);
 }
@@ -214,7 +227,13 @@ Task<void> flush_one(Item& item) {
 Task<void> run_here(runtime::Shard& owner, const std::vector<Item*>& share, const Step& step) {
   bool flush = false;
   for (auto* item : share) {
-    step(*item);
+    if (item->following.turn == item->following.partition->fetch_turn()) {
+      step(*item);
+    } else {
+      // Another fetcher has it, and this one will hear of that.
+      item->error.code = ErrorCode::NOT_LEADER_OR_FOLLOWER;
+      look(*item);
+    }
     flush = flush || (item->flush && item->error.code == ErrorCode::NONE);
   }
   if (!flush) co_return;

@@ -1,6 +1,6 @@
 // What a fetcher knows of a partition, and the steps that it has the partition's own shard take: where to begin, where
-// to cut, what to append. Each step checks that the partition still follows in the epoch it was handed over with. For
-// fetcher.cc only.
+// to cut, what to append. Each step checks that the partition still follows in the epoch it was handed over with, and
+// none is taken for a fetcher that it was taken from meanwhile. For fetcher.cc only.
 #pragma once
 
 #include <cstdint>

@@ -37,15 +37,12 @@ constexpr std::int16_t topic_ids_from = 13;
 // One connection to one broker.
 class Fetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
  public:
-  Fetcher(Fetchers& owner, BrokerId leader) : owner_(owner), leader_(leader), bell_(owner.shard_) {}
+  Fetcher(Fetchers& owner, BrokerId leader, int index)
+      : owner_(owner), leader_(leader), index_(index), bell_(owner.shard_) {}
 
+  // Until it has no partition left.
   static Task<void> run(std::shared_ptr<Fetcher> self) {
-    while (!self->owner_.stopping_) {
-      if (self->states_.empty()) {
-        self->disconnect();
-        co_await self->bell_.wait();
-        continue;
-      }
+    while (!self->owner_.stopping_ && !self->states_.empty()) {
       if (!co_await self->connected()) continue;
       co_await self->enter_all();
       co_await self->truncate_all();
@@ -54,6 +51,7 @@ class Fetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
       if (self->owner_.stopping_ || !self->connection_ || self->connection_->closed()) continue;
       if (self->entering_.empty()) co_await self->fetch();
     }
+    if (!self->owner_.stopping_) self->owner_.all_.erase({self->leader_, self->index_});
     self->disconnect();
   }
 
@@ -183,6 +181,7 @@ class Fetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
 
   Fetchers& owner_;
   const BrokerId leader_;
+  const int index_;
   runtime::Waiter bell_;
   States states_;
   std::uint64_t versions_ = 0;
@@ -752,16 +751,16 @@ void Fetchers::update(std::vector<Update> updates) {
   if (stopping_) return;
   std::vector<Fetcher*> touched;
   for (auto& update : updates) {
-    auto& fetcher = all_[{update.leader, update.index}];
-    if (!fetcher) {
-      if (!update.follow) {
-        all_.erase({update.leader, update.index});
-        continue;
-      }
-      fetcher = std::make_shared<Fetcher>(*this, update.leader);
+    const auto key = std::pair(update.leader, update.index);
+    const auto had = all_.find(key);
+    if (had == all_.end() && !update.follow) continue;
+    const auto fetcher =
+        had != all_.end() ? had->second : std::make_shared<Fetcher>(*this, update.leader, update.index);
+    fetcher->update(update);
+    if (had == all_.end()) {
+      all_[key] = fetcher;
       scope_.spawn(Fetcher::run(fetcher));
     }
-    fetcher->update(update);
     if (std::ranges::find(touched, fetcher.get()) == touched.end()) touched.push_back(fetcher.get());
   }
   for (auto* fetcher : touched) fetcher->wake(false);

@@ -5,7 +5,9 @@
 // own shard checks epoch, role and log end before anything is done to its log, so an order of the controller that comes
 // in between never meets a stale append. The way of a partition through it:
 //
-//   new -> truncating: which epoch does the leader say ended where (KIP-101, KIP-279)? Asked for with
+//   entering: a log that has parted ways with its leader in this epoch already (another fetcher had it, and
+//          num.replica.fetchers has changed) goes on where it ends; any other:
+//   truncating: which epoch does the leader say ended where (KIP-101, KIP-279)? Asked for with
 //          OffsetForLeaderEpoch; leaders that serve Fetch 12 say so in the fetch itself (KIP-595), which saves the
 //          question. A log without epochs is cut to its high watermark.
 //   fetching: its answer is appended in one call to each shard, and the next request leaves at once; it waits at the
@@ -69,6 +71,8 @@ struct Following {
   runtime::Shard* owner = nullptr;
   LeaderEpoch epoch;
   std::optional<Uuid> topic_id;
+  std::uint64_t turn =
+      0;  // Partition::fetch_turn() as it was handed over: an older one's fetcher does nothing any more
 };
 
 // The fetchers of one shard. Made, used and stopped on it.
@@ -102,6 +106,8 @@ class Fetchers {
   void lags(std::vector<Lag>& out) const;
   std::size_t partitions() const;
   std::size_t failed() const;
+  // How many there are: one without partitions ends, with its connection.
+  std::size_t count() const { return all_.size(); }
 
  private:
   class Fetcher;

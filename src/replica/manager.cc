@@ -19,6 +19,11 @@ log::TopicPartition log_name(const TopicPartition& tp) { return {tp.topic, tp.pa
 constexpr std::size_t logs_at_once = 256;
 constexpr std::size_t roles_at_once = 64;
 constexpr std::size_t follow_at_once = 1024;
+// Connections to one leader: more bring nothing, each has its answer in memory, and the leader has as many followers
+// as there are brokers. ZooKeeper may hold whatever number somebody wrote there.
+constexpr int fetchers_max = 256;
+
+int bounded(int fetchers) { return std::clamp(fetchers, 1, fetchers_max); }
 
 }  // namespace
 
@@ -74,7 +79,7 @@ ReplicaManager::ReplicaManager(std::vector<runtime::Shard*> shards, runtime::Poo
       random_(random),
       options_(std::move(options)),
       cache_(files, options_.open_files_max),
-      fetchers_(options_.fetch.fetchers),
+      fetchers_(bounded(options_.fetch.fetchers)),
       leader_throttle_(options_.quota_samples, options_.quota_sample),
       follower_throttle_(options_.quota_samples, options_.quota_sample),
       totals_(std::make_shared<Totals>()),
@@ -585,9 +590,9 @@ void ReplicaManager::follow(Part& part, const std::shared_ptr<Partition>& partit
   const Source source{to.leader, fetcher_of(partition->id())};
   if (had != part.followed.end() && (!follows || had->second != source)) unfollow(part, partition->id(), out);
   if (!follows || (leaving_.load(std::memory_order_relaxed) && !part.followed.contains(partition->id()))) return;
-  part.followed[partition->id()] = source;
+  if (part.followed.insert_or_assign(partition->id(), source).second) partition->next_fetch_turn();
   auto& update = update_for(partition->id(), source, out);
-  update.follow = Following{partition, &part.shard, to.leader_epoch, partition->topic_id()};
+  update.follow = Following{partition, &part.shard, to.leader_epoch, partition->topic_id(), partition->fetch_turn()};
 }
 
 void ReplicaManager::unfollow(Part& part, const TopicPartition& id, FetcherUpdates& out) {
@@ -598,7 +603,7 @@ void ReplicaManager::unfollow(Part& part, const TopicPartition& id, FetcherUpdat
 }
 
 int ReplicaManager::fetcher_of(const TopicPartition& id) const {
-  const auto fetchers = static_cast<std::size_t>(std::max(fetchers_.load(std::memory_order_relaxed), 1));
+  const auto fetchers = static_cast<std::size_t>(fetchers_.load(std::memory_order_relaxed));
   return static_cast<int>(hash_of(id.topic, id.partition) / parts_.size() % fetchers);
 }
 
@@ -614,7 +619,11 @@ Fetchers::Update& ReplicaManager::update_for(const TopicPartition& id, Source so
 
 Task<void> ReplicaManager::set_fetchers(int count) {
   if (leaving_.load(std::memory_order_relaxed)) co_return;  // what stops being fetched now is not taken up again
+  const int wanted = std::exchange(count, bounded(count));
   if (fetchers_.exchange(count, std::memory_order_relaxed) == count) co_return;
+  if (wanted != count) {
+    WEIR_LOG(warn, "num.replica.fetchers={} is not taken, but {}: it is from 1 to {}", wanted, count, fetchers_max);
+  }
   WEIR_LOG(info, "replicas are fetched by {} connections to each leader", count);
   auto spread = [this](std::size_t p) { return spread_anew(*parts_[p]); };
   co_await on_each_part(std::move(spread));
@@ -629,6 +638,15 @@ Task<void> ReplicaManager::spread_anew(Part& part) {
     if (had != part.followed.end() && had->second.index != fetcher_of(id)) follow(part, partition, updates);
   }
   send(std::move(updates));
+}
+
+Task<std::size_t> ReplicaManager::fetchers_running() {
+  std::size_t all = 0;
+  for (auto& part : parts_) {
+    auto work = [&part, &all] { all += part->fetchers ? part->fetchers->count() : 0; };
+    co_await call(part->shard, std::move(work));
+  }
+  co_return all;
 }
 
 void ReplicaManager::send(FetcherUpdates updates) {

@@ -150,10 +150,14 @@ class ReplicaManager {
   runtime::Task<void> learn_isrs(std::vector<LearnedIsr> all);
   // A broker came, went, or has another address: fetchers that wait for it try at once. From any shard.
   void brokers_changed();
-  // num.replica.fetchers from now on: what is followed is spread anew over so many connections to each leader.
+  // num.replica.fetchers from now on: what is followed is spread anew over so many connections to each leader (at
+  // least one, at most 256, whatever is asked for).
   runtime::Task<void> set_fetchers(int count);
   // The topic's configuration changed: for all its partitions here.
   runtime::Task<void> set_topic_settings(std::string topic, Settings settings);
+
+  // How many fetchers there are now, of all leaders. On a shard.
+  runtime::Task<std::size_t> fetchers_running();
 
   runtime::Task<std::vector<PartitionView>> view();
   const std::vector<std::unique_ptr<log::Directory>>& directories() const { return directories_; }

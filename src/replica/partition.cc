@@ -131,6 +131,7 @@ void Partition::stop_leading() {
 void Partition::leave() {
   gone_ = true;
   role_ = Role::none;
+  agreed_ = no_leader_epoch;
   stop_leading();
 }
 

@@ -190,6 +190,14 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // (by epochs) are ignored; so is all of it by a leader.
   void learn_isr(LeaderEpoch leader_epoch, std::int32_t partition_epoch, std::vector<BrokerId> isr);
 
+  // Another fetcher takes it up: what the one before still brings is refused.
+  std::uint64_t fetch_turn() const { return fetch_turn_; }
+  void next_fetch_turn() { ++fetch_turn_; }
+  // In this epoch the log was cut where it parts from the leader's (or it does as of the leader's next answer): what
+  // came since is the leader's, and may be acknowledged. no_leader_epoch: that is to be found out anew.
+  bool agrees(LeaderEpoch epoch) const { return epoch != no_leader_epoch && agreed_ == epoch; }
+  void set_agrees(LeaderEpoch epoch) { agreed_ = epoch; }
+
   // NOT_LEADER_OR_FOLLOWER unless following in this very epoch; KAFKA_STORAGE_ERROR when the log has failed.
   Result<> check_following(LeaderEpoch epoch) const;
   // What a leader of `epoch` sent for a fetch at `at`: records (maybe none), its high watermark and log start. Gives
@@ -282,7 +290,9 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::vector<Follower> followers_;
   std::optional<PendingIsr> pending_;
   std::uint64_t proposals_ = 0;
-  Offset leader_high_watermark_{0};  // of a follower: what its leader said last
+  std::uint64_t fetch_turn_ = 0;          // how many times a fetcher took it up
+  LeaderEpoch agreed_ = no_leader_epoch;  // of a follower: the epoch in which its log is a beginning of its leader's
+  Offset leader_high_watermark_{0};       // of a follower: what its leader said last
 
   bool flushing_ = false;
   Offset flush_wanted_{0};  // up to here a flush was asked for

@@ -187,6 +187,94 @@ TEST(Replication, FetchersBecomeMoreAndFewerWhileTheyFetch) {
   for (int i = 0; i < 40; ++i) EXPECT_EQ(cluster[2].values({"t", PartitionId{i}}), numbers(0, 3));
 }
 
+// Where leaders say nothing of epochs a follower begins at its high watermark, and cuts what is above; but not what the
+// leader sent in this very epoch: that counts for acknowledgements.
+TEST(Replication, MoreFetchersCutNothingThatWasAcknowledged) {
+  for (const int epochs : {-1, 4}) {
+    SCOPED_TRACE(epochs);
+    Cluster cluster(3, 5, 2);
+    cluster[1].fetch_max = 11;
+    cluster[1].epochs_max = epochs;
+    cluster.start();
+    const auto each = [](const std::function<void(const TopicPartition&)>& work) {
+      for (int i = 0; i < 8; ++i) work({"t", PartitionId{i}});
+    };
+    each([&](const auto& tp) { cluster.create(tp, {1, 2, 3}, uuid(7)); });
+    each([&](const auto& tp) { EXPECT_EQ(produce(cluster, 1, tp, "committed"), ErrorCode::NONE); });
+    // The third brings nothing more: what comes is above the high watermark.
+    cluster[3].stop();
+    each([&](const auto& tp) { ASSERT_TRUE(cluster[1].append(tp, "new", 5)); });
+    const auto all_end = [&] {
+      bool all = true;
+      each([&](const auto& tp) { all = all && cluster.end(2, tp) == Offset{6}; });
+      return all;
+    };
+    ASSERT_TRUE(cluster.until(all_end));
+    each([&](const auto& tp) { ASSERT_LT(cluster.high(2, tp), Offset{6}); });
+    cluster[2].run([&]() -> Task<void> { co_await cluster[2].manager->set_fetchers(4); });
+    EXPECT_FALSE(cluster.until([&] { return !all_end(); }, 1s)) << "acknowledged records went for a while";
+    EXPECT_EQ(cluster[1].open.size(), 4U);
+    // A new epoch is another matter.
+    if (epochs >= 0) continue;
+    cluster[1].set_cut(true);
+    each([&](const auto& tp) { cluster.elect(tp, 1); });
+    EXPECT_TRUE(cluster.until([&] { return !all_end(); }, 1s));
+  }
+}
+
+// The fetcher that a partition is taken from has answers under way, and its shard hears later than the new one's.
+TEST(Replication, ProducingGoesOnWhileFetchersChange) {
+  for (int seed = 1; seed <= 10; ++seed) {
+    SCOPED_TRACE(seed);
+    Cluster cluster(2, static_cast<std::uint64_t>(seed), 4);
+    cluster.start();
+    for (int i = 0; i < 8; ++i) cluster.create({"t", PartitionId{i}}, {1, 2}, uuid(7));
+    for (int i = 0; i < 8; ++i) ASSERT_EQ(produce(cluster, 1, {"t", PartitionId{i}}, "0"), ErrorCode::NONE);
+    nanoseconds longest{0};
+    for (int round = 1; round < 40; ++round) {
+      for (int i = 0; i < 8; ++i) ASSERT_TRUE(cluster[1].append({"t", PartitionId{i}}, std::to_string(round)));
+      cluster.world.run_for(microseconds(50 * (round % 9)));
+      cluster[2].run([&]() -> Task<void> { co_await cluster[2].manager->set_fetchers(1 + round % 4); });
+      const auto before = cluster.world.clock().mono();
+      ASSERT_TRUE(cluster.until([&] {
+        bool all = true;
+        for (int i = 0; i < 8; ++i) all = all && cluster.end(2, {"t", PartitionId{i}}) == Offset{round + 1};
+        return all;
+      }));
+      longest = std::max(longest, cluster.world.clock().mono() - before);
+    }
+    EXPECT_LT(longest, 150ms) << "no back-off after an error";
+    for (int i = 0; i < 8; ++i) EXPECT_EQ(cluster[2].values({"t", PartitionId{i}}), numbers(0, 40));
+  }
+}
+
+TEST(Replication, TheNumberOfFetchersIsBounded) {
+  Cluster cluster(2, 5, 2);
+  cluster[2].options.fetch.fetchers = 0;
+  cluster.start();
+  for (int i = 0; i < 600; ++i) cluster.create({"t", PartitionId{i}}, {1, 2}, uuid(7));
+  const auto running = [&](std::size_t count) {
+    return cluster.until([&] {
+      std::size_t now = 0;
+      cluster[2].run([&]() -> Task<void> { now = co_await cluster[2].manager->fetchers_running(); });
+      return now == count;
+    });
+  };
+  const auto spread = [&](int fetchers) {
+    cluster[2].run([&]() -> Task<void> { co_await cluster[2].manager->set_fetchers(fetchers); });
+    cluster.world.run_for(2s);
+  };
+  EXPECT_TRUE(running(1));
+  spread(2'147'483'647);
+  EXPECT_LE(cluster[1].open.size(), 256U);
+  EXPECT_GT(cluster[1].open.size(), 100U);
+  spread(3);
+  EXPECT_TRUE(running(3)) << "those that have nothing to fetch are gone";
+  spread(-1);
+  EXPECT_TRUE(running(1));
+  EXPECT_EQ(produce(cluster, 1, {"t", PartitionId{5}}, "x"), ErrorCode::NONE);
+}
+
 TEST(Replication, NewPartitionsDoNotWaitForThePollOfOthers) {
   Cluster cluster(2);
   for (auto& node : cluster.nodes) node->options.fetch.wait_max = 5s;

@@ -13,7 +13,7 @@ constexpr Key rows[] = {
      "Bytes a second that this broker sends to throttled followers."},
     {"num.replica.alter.log.dirs.threads", int32, std::nullopt, {}, high, read_only, accepted,
      "Threads that move replicas between log directories."},
-    {"num.replica.fetchers", int32, "1", {}, high, cluster_wide, active,
+    {"num.replica.fetchers", int32, "1", {.min = 1}, high, cluster_wide, active,
      "Connections to each leader that a follower fetches by."},
     {"replica.fetch.backoff.ms", int32, "1000", {.min = 0}, medium, read_only, active,
      "How long a follower pauses after an error."},
