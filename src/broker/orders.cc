@@ -155,7 +155,7 @@ Task<Result<OrderAnswer>> Orders::leader_and_isr(controller::LeaderAndIsrOrder o
     to.leader_recovery_state = item.state.leader_recovery_state;
     if (item.at.topic == cluster::group_metadata_topic) groups_change = true;
   }
-  std::erase_if(order.topic_ids, [](const auto& topic) { return !cluster::validate_topic_name(topic.first); });
+  std::erase_if(order.topic_ids, [](const auto& topic) { return !cluster::validate_name_of_existing(topic.first); });
   know_topic_ids(order.topic_ids);
   auto results = co_await node_.replicas->apply(std::move(changes));
   if (groups_change) co_await know_group_partitions();

@@ -18,8 +18,8 @@ Result<> validate(std::string_view name, std::size_t size_max) {
   if (name.empty()) return bad("the empty string is not allowed");
   if (name == "." || name == "..") return bad(fmt::format("'{}' is not allowed", name));
   if (name.size() > size_max) {
-    return bad(fmt::format("the length of '{}' is longer than the max allowed length {}", name.substr(0, size_max),
-                           size_max));
+    return bad(
+        fmt::format("the length of '{}' is longer than the max allowed length {}", name.substr(0, size_max), size_max));
   }
   if (!std::all_of(name.begin(), name.end(), legal)) {
     return bad(

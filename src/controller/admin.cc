@@ -278,7 +278,7 @@ Task<std::vector<Result<>>> Admin::delete_topics(std::vector<std::string> topics
   std::vector<Result<>> out(topics.size());
   auto one = [&](std::size_t i) -> Task<void> {
     const auto& name = topics[i];
-    auto fits = cluster::validate_topic_name(name);
+    auto fits = cluster::validate_name_of_existing(name);
     if (!fits) {
       out[i] = fail(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, fmt::format("Topic `{}` to delete does not exist", name));
       co_return;
@@ -338,7 +338,7 @@ Task<Result<>> Admin::grow(NewPartitions topic, bool validate_only, cluster::Ima
   const auto unknown = [&] {
     return fail(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, fmt::format("The topic '{}' does not exist.", topic.topic));
   };
-  if (!cluster::validate_topic_name(topic.topic)) co_return unknown();
+  if (!cluster::validate_name_of_existing(topic.topic)) co_return unknown();
   auto deleting = co_await zk_.exists(layout::path_of_deletion(topic.topic), Watch{});
   if (!deleting) co_return std::unexpected(to_error(deleting.error()));
   if (*deleting) co_return fail(ErrorCode::INVALID_TOPIC_EXCEPTION, "The topic is queued for deletion.");
@@ -351,6 +351,11 @@ Task<Result<>> Admin::grow(NewPartitions topic, bool validate_only, cluster::Ima
     if (!now) co_return std::unexpected(now.error());
     auto more = growth_of(topic, *now, *image);
     if (!more) co_return std::unexpected(more.error());
+    const auto last = static_cast<std::int32_t>(now->partitions.size() + more->size()) - 1;
+    if (!cluster::folder_fits(topic.topic, last)) {
+      co_return fail(ErrorCode::INVALID_PARTITIONS,
+                     fmt::format("With a name of that length there can be no partition {}.", last));
+    }
     if (validate_only) co_return Result<>();
     auto next = static_cast<std::int32_t>(now->partitions.size());
     for (auto& replicas : *more) now->partitions[PartitionId{next++}].replicas = std::move(replicas);
@@ -402,7 +407,7 @@ Task<Result<>> Admin::replace_config(cluster::ConfigKey key, cluster::ConfigMap 
   using cluster::ConfigType;
   const auto path = layout::path_of_config(config_type_name(key.type), config_entity(key));
   if (key.type == ConfigType::topic) {
-    auto fits = cluster::validate_topic_name(key.name);
+    auto fits = cluster::validate_name_of_existing(key.name);
     if (!fits) co_return fits;
     auto there = co_await zk_.exists(layout::path_of_topic(key.name), Watch{});
     if (!there) co_return std::unexpected(to_error(there.error()));

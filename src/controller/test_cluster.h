@@ -68,6 +68,7 @@ class ModelBrokers : public BrokerLink {
     if (auto fine = check(to, order); !fine) co_return std::unexpected(fine.error());
     OrderAnswer answer;
     for (const auto& item : order.partitions) {
+      ++stops;
       brokers_[to].roles.erase(item.at);
       answer.push_back({item.at, ErrorCode::NONE});
     }
@@ -81,6 +82,7 @@ class ModelBrokers : public BrokerLink {
 
   std::map<BrokerId, BrokerEpoch> reachable;
   int orders = 0;
+  int stops = 0;  // replicas
   int unknown_leaders = 0;
 
  private:

@@ -59,8 +59,8 @@ constexpr std::int32_t partitions_max = 1'000'000;
 constexpr std::size_t topic_shown_max = 300;
 // What is none is left out, by name, and the rest of the order is carried out.
 ErrorCode check_partition(std::string_view what, std::string_view topic, std::int32_t partition) {
-  const auto fine = cluster::validate_topic_name(topic);
-  if (fine && partition >= 0 && partition < partitions_max) return ErrorCode::NONE;
+  const auto fine = cluster::validate_name_of_existing(topic);
+  if (fine && partition < partitions_max && cluster::folder_fits(topic, partition)) return ErrorCode::NONE;
   WEIR_LOG_LIMITED(error, std::chrono::seconds(5), "{}: \"{}\"-{} is left out: {}", what,
                    topic.substr(0, topic_shown_max), partition,
                    fine ? "there can be no such partition" : fine.error().message);
@@ -416,7 +416,7 @@ Result<UpdateMetadataOrder> to_order(const protocol::UpdateMetadataRequest& mess
     for (const auto& each : message.ungrouped_partition_states) take(each.topic_name, each);
   }
   for (const auto& topic : message.topic_states) {
-    const bool named = !topic.topic_id.is_zero() && cluster::validate_topic_name(topic.topic_name).has_value();
+    const bool named = !topic.topic_id.is_zero() && cluster::validate_name_of_existing(topic.topic_name).has_value();
     if (named) order.topic_ids[std::string(topic.topic_name)] = topic.topic_id;
     for (const auto& each : topic.partition_states) take(topic.topic_name, each);
   }

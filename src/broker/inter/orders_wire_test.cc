@@ -215,6 +215,32 @@ TEST(OrdersWire, WhatCannotBeMeantIsLeftOutAndTheRestIsTaken) {
   EXPECT_EQ(stops->left_out[0].error, ErrorCode::NONE);
 }
 
+// Names of before Kafka's limit, as far as there can be a folder.
+TEST(OrdersWire, LongNamesThatExistAreCarriedOut) {
+  protocol::StopReplicaRequest stop;
+  protocol::LeaderAndIsrRequest lead;
+  const std::string name(253, 'x');
+  const std::string beyond(254, 'x');
+  for (const auto& each : {std::string_view(name), std::string_view(beyond)}) {
+    auto& stopped = stop.topic_states.emplace_back();
+    auto& led = lead.topic_states.emplace_back();
+    stopped.topic_name = led.topic_name = each;
+    for (const int partition : {9, 10}) {
+      stopped.partition_states.emplace_back().partition_index = partition;
+      led.partition_states.emplace_back().partition_index = partition;
+    }
+  }
+  const auto stops = to_order(stop, 4);
+  const auto leads = to_order(lead, 7);
+  ASSERT_TRUE(stops && leads);
+  ASSERT_EQ(stops->partitions.size(), 1U);
+  EXPECT_EQ(stops->partitions[0].at, (controller::PartitionRef{name, PartitionId{9}}));
+  ASSERT_EQ(leads->partitions.size(), 1U);
+  ASSERT_EQ(leads->left_out.size(), 3U);
+  EXPECT_EQ(leads->left_out[0].error, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+  EXPECT_EQ(leads->left_out[1].error, ErrorCode::INVALID_TOPIC_EXCEPTION);
+}
+
 TEST(OrdersWire, VersionsFollowTheLevelOfTheCluster) {
   EXPECT_EQ(leader_and_isr_version({2, 2}), 2);
   EXPECT_EQ(leader_and_isr_version({3, 9}), 7);

@@ -122,6 +122,15 @@ std::map<PartitionRef, cluster::Partition> Controller::Impl::tell_all(BrokerId i
     // One that is being added may be made in any directory that works.
     if (partition.has_state()) batch.lead_and_follow({id}, p, contains(partition.adding, id));
   }
+  if (const auto refused = refused_removals.find(id); refused != refused_removals.end()) {
+    // Back among the replicas: it is to keep it, or the topic is going, and that has a memory of its own.
+    std::erase_if(refused->second, [&](const PartitionRef& p) {
+      const auto* partition = state.image->partition(p.topic, p.partition);
+      return partition != nullptr && contains(partition->replicas, id);
+    });
+    for (const auto& p : refused->second) batch.stop(id, p, true);
+    if (refused->second.empty()) refused_removals.erase(refused);
+  }
   return changed;
 }
 
@@ -192,12 +201,16 @@ Task<ZkResult<>> Controller::Impl::shut_down(Event::Ask& ask) {
     if (partition.leader == ask.broker) {
       leads.push_back(std::move(p));
     } else {
-      batch.stop(ask.broker, p, false);
       follows[std::move(p)].insert(ask.broker);
     }
   }
   auto done = co_await elect(std::move(leads), decide::Election::controlled_shutdown, false, batch);
-  if (done) done = co_await shrink(std::move(follows), batch);
+  if (done) done = co_await shrink(follows, batch);
+  // Whose leader still waits for it goes on following.
+  for (const auto& [p, ids] : follows) {
+    const auto* partition = state.image->partition(p.topic, p.partition);
+    if (partition != nullptr && !contains(partition->isr, ask.broker)) batch.stop(ask.broker, p, false);
+  }
   send(batch);
   if (!done) co_return done;
   std::vector<PartitionRef> left;

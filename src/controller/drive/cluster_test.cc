@@ -731,6 +731,74 @@ TEST(Topics, ANameThatNobodyCanUseIsLeftOutAndCanBeDeleted) {
   });
 }
 
+// Kafka before 0.11 made them.
+TEST(Topics, ANameOfBeforeTheLimitIsServedAndDeletedWithItsReplicas) {
+  among(2, [](World& world, Officer& officer) -> Task<void> {
+    const std::string name(253, 'x');
+    const std::string beyond(254, 'y');
+    for (const auto& each : {name, beyond}) {
+      (void)co_await world.user->create("/brokers/topics/" + each, R"({"version":2,"partitions":{"0":[1,2]}})");
+    }
+    (void)co_await world.settled();
+    EXPECT_EQ(officer.controller->image()->topic(beyond), nullptr);
+    const PartitionRef at{name, p0};
+    EXPECT_TRUE(world.brokers[b1].roles.contains(at) && world.brokers[b2].roles.contains(at));
+    std::vector<NewPartitions> more{{name, 11, std::nullopt}};
+    auto grown = co_await world.admin->create_partitions(more, false, officer.controller->image());
+    EXPECT_EQ(grown.front().error().code, ErrorCode::INVALID_PARTITIONS) << "-10 makes its folder's name too long";
+    std::vector<std::string> names{name};
+    EXPECT_TRUE((co_await world.admin->delete_topics(names)).front().has_value());
+    (void)co_await world.settled();
+    EXPECT_FALSE(co_await world.there("/brokers/topics/" + name));
+    EXPECT_EQ(world.brokers.stops, 2);
+    for (const auto id : {b1, b2}) EXPECT_FALSE(world.brokers[id].roles.contains(at));
+  });
+}
+
+// Or its data would stay where it was moved away.
+TEST(Brokers, ARemovalThatIsRefusedIsOrderedAgain) {
+  among(3, [](World& world, Officer& officer) -> Task<void> {
+    co_await world.create("t", {{p0, {b1, b2}}, {p1, {b1, b2}}});
+    for (const auto& at : {t0, t1}) {
+      world.brokers[b2].refuses = "t";
+      EXPECT_EQ(co_await move(officer, at, Ids{b1, b3}), ErrorCode::NONE);
+      co_await world.catch_up(at);
+      (void)co_await world.settled();
+      EXPECT_EQ((co_await world.replicas("t", at.partition.value)).replicas, (Ids{b1, b3}));
+      EXPECT_TRUE(world.brokers[b2].roles.contains(at));
+      world.brokers[b2].refuses.clear();
+      if (at == t1) {  // and back, before it was told again
+        EXPECT_EQ(co_await move(officer, at, Ids{b1, b3, b2}), ErrorCode::NONE);
+        co_await world.catch_up(at);
+        break;
+      }
+      const auto removed = [&]() -> Task<bool> { co_return !world.brokers[b2].roles.contains(at); };
+      EXPECT_TRUE(co_await world.comes_true(removed));
+    }
+    co_await runtime::sleep(world.shard, 10ms);
+    (void)co_await world.settled();
+    co_await world.verify();
+  });
+}
+
+// As long as it is in the ISR, what is acknowledged by all waits for it.
+TEST(Brokers, AShutdownThatIsNotWrittenStopsNoFollower) {
+  among(2, [](World& world, Officer& officer) -> Task<void> {
+    co_await world.create("t", {{p0, {b1, b2}}, {p1, {b2, b1}}});
+    EXPECT_TRUE((co_await world.user->set("/controller_epoch", "1000")).has_value());
+    auto left = co_await officer.controller->controlled_shutdown(b1, world.brokers[b1].epoch);
+    EXPECT_EQ(left.error().code, ErrorCode::NOT_CONTROLLER);
+    (void)co_await world.settled();
+    EXPECT_EQ((co_await world.state("t", 1)).isr, (Ids{b2, b1}));
+    EXPECT_EQ(world.brokers.stops, 0);
+    left = co_await officer.controller->controlled_shutdown(b1, world.brokers[b1].epoch);
+    EXPECT_TRUE(left && left->empty());
+    (void)co_await world.settled();
+    EXPECT_EQ((co_await world.state("t", 1)).isr, Ids{b2});
+    EXPECT_FALSE(world.brokers[b1].roles.contains(t1));
+  });
+}
+
 // It would refuse the same for ever: it is told what there is by then, and not as fast as it can refuse.
 TEST(Brokers, OneThatRefusesAnOrderIsToldEverythingAnew) {
   among(2, [](World& world, Officer&) -> Task<void> {
@@ -799,6 +867,85 @@ TEST(Office, WhoLosesItAtOncePausesBeforeItIsSoughtAgain) {
     EXPECT_EQ(officer.controller->epoch(), ControllerEpoch{3001});
     EXPECT_GE(world.shard.clock().mono() - began, 700ms);
     co_await world.verify();
+  });
+}
+
+// Somebody writes the epoch, and a topic that only who is in office looks at: it has lost it.
+Task<void> lose_office(World& world, int n) {
+  EXPECT_TRUE((co_await world.user->set("/controller_epoch", std::to_string(1000 * (n + 1)))).has_value());
+  const auto path = "/brokers/topics/lost" + std::to_string(n);
+  (void)co_await world.user->create(path, R"({"version":2,"partitions":{"0":[1,2]}})");
+}
+
+// It kept /controller while it paused: nobody could be controller.
+TEST(Office, WhoLosesItAtOnceLeavesItToOthers) {
+  runtime::SimWorld sim(1, 1);
+  auto& shard = sim.shard(0);
+  runtime::block_on(shard, [&]() -> Task<void> {
+    World world(shard);
+    co_await world.open(2);
+    auto& first = world.start_officer(101);
+    (void)co_await world.settled();
+    auto& second = world.start_officer(102);
+    co_await second.controller->idle();
+    const auto began = shard.clock().mono();
+    co_await lose_office(world, 0);
+    auto* next = co_await world.settled();
+    EXPECT_EQ(next, &second);
+    EXPECT_LT(shard.clock().mono() - began, 50ms);
+    EXPECT_EQ(second.controller->epoch(), ControllerEpoch{1001});
+    co_await world.verify();
+    co_await runtime::sleep(shard, 1s);
+    EXPECT_TRUE(second.controller->active());
+    EXPECT_EQ(first.controller->controller_id(), BrokerId{102});
+    second.die(Officer::Dies::before);
+    EXPECT_EQ(co_await world.settled(), &first);
+    co_await world.close();
+  });
+}
+
+// The pause is of the candidacy alone: a new session is registered, and who asks is answered. It ends when an office
+// has lasted, however that one ended.
+TEST(Office, APauseHoldsUpNothingElse) {
+  runtime::SimWorld sim(1, 1);
+  auto& shard = sim.shard(0);
+  runtime::block_on(shard, [&]() -> Task<void> {
+    World world(shard);
+    co_await world.open(2);
+    int registered = 0;
+    ControllerOptions options;
+    options.register_again = [&]() -> Task<void> {
+      ++registered;
+      co_return;
+    };
+    auto& officer = world.start_officer(101, options);
+    int n = 0;
+    for (; n < 4; ++n) {
+      (void)co_await world.settled();
+      co_await lose_office(world, n);
+    }
+    (void)co_await world.settled();
+    const auto began = shard.clock().mono();
+    co_await lose_office(world, n++);
+    while (officer.controller->active()) co_await runtime::sleep(shard, 100us);
+    auto asked = co_await officer.controller->controlled_shutdown(b1, BrokerEpoch{-1});
+    EXPECT_EQ(asked.error().code, ErrorCode::NOT_CONTROLLER);
+    world.tree->expire(officer.raw->session_id());
+    while (registered == 0) co_await runtime::sleep(shard, 100us);
+    EXPECT_LT(shard.clock().mono() - began, 100ms);
+    (void)co_await world.settled();
+    EXPECT_GE(shard.clock().mono() - began, 1600ms);
+    co_await runtime::sleep(shard, 11s);
+    world.tree->expire(officer.raw->session_id());
+    while (registered == 1) co_await runtime::sleep(shard, 100us);
+    (void)co_await world.settled();
+    const auto again = shard.clock().mono();
+    co_await lose_office(world, n);
+    (void)co_await world.settled();
+    EXPECT_GE(shard.clock().mono() - again, 100ms);
+    EXPECT_LT(shard.clock().mono() - again, 200ms);
+    co_await world.verify();
+    co_await world.close();
   });
 }
 

@@ -269,6 +269,7 @@ void Controller::start() {
   impl_->scope.spawn(impl_->run());
   impl_->scope.spawn(impl_->rebalance_timer());
   impl_->scope.spawn(impl_->doubt_timer());
+  impl_->scope.spawn(impl_->candidacy_timer());
 }
 
 Task<void> Controller::stop() {

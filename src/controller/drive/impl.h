@@ -96,7 +96,12 @@ struct Controller::Impl : zkclient::Watcher, std::enable_shared_from_this<Contro
   // --- election (office.cc) ---
   Task<void> failed(zkclient::ZkError error, Event::Kind during);
   Task<ZkResult<>> look_for_controller();
+  Task<ZkResult<zkclient::Data>> controller_epoch();
+  Task<ZkResult<>> give_up_controller();
   Task<ZkResult<bool>> take_office();
+  // Others are to be controller meanwhile; afterwards it is looked who is. The queue is worked off all the same.
+  void no_candidate_for(milliseconds pause);
+  Task<void> candidacy_timer();
   void resign();
 
   // --- taking office (load.cc) ---
@@ -211,13 +216,16 @@ struct Controller::Impl : zkclient::Watcher, std::enable_shared_from_this<Contro
   runtime::Waiter waiter;
   runtime::Waiter tick;  // of the rebalance timer
   runtime::Waiter doubted;
-  runtime::Waiter candidacy;  // woken by stop()
-  milliseconds candidacy_pause{0};
+  runtime::Waiter candidacy;
+  std::optional<nanoseconds> candidate_from;  // in a pause
+  milliseconds candidacy_pause{0};            // the last one; 0 once an office has lasted
   nanoseconds office_taken{0};
   nanoseconds rebalance_at{0};
   std::deque<Event> queue;
   std::set<std::pair<Event::Kind, std::string>> queued;  // "look again" events are in the queue once
   std::vector<runtime::Waiter*> idlers;
+  // StopReplica, to remove, that the broker refused as such: told again whenever it is told everything.
+  std::map<BrokerId, std::set<PartitionRef>> refused_removals;
   std::set<PartitionRef> unsettled;  // under reassignment, and changed since it was last looked whether they caught up
   std::int64_t session = 0;
   BrokerId controller = no_broker;

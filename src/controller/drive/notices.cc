@@ -118,7 +118,14 @@ Task<ZkResult<>> Controller::Impl::led(BrokerId broker, OrderAnswer answers) {
 }
 
 void Controller::Impl::stopped(BrokerId broker, OrderAnswer answers) {
-  for (const auto& answer : answers) decide::replica_removed(state, answer.at, broker, answer.error);
+  for (const auto& answer : answers) {
+    decide::replica_removed(state, answer.at, broker, answer.error);
+    if (answer.error == ErrorCode::INVALID_REQUEST) {
+      refused_removals[broker].insert(answer.at);
+    } else if (const auto refused = refused_removals.find(broker); refused != refused_removals.end()) {
+      refused->second.erase(answer.at);
+    }
+  }
 }
 
 }  // namespace weir::controller

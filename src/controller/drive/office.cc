@@ -36,9 +36,11 @@ Task<void> Controller::Impl::failed(ZkError error, Kind during) {
     const bool at_once = shard.clock().mono() - office_taken < office_short;
     resign();
     // Who cannot stay in office is not to take it from the others, again and again, as fast as it can.
-    candidacy_pause = at_once ? std::clamp(2 * candidacy_pause, candidacy_pause_min, candidacy_pause_max) : 0ms;
-    if (at_once && !stopping) (void)co_await candidacy.wait(candidacy_pause);
-    push({Kind::look_for_controller});
+    if (at_once) {
+      candidacy_pause = std::clamp(2 * candidacy_pause, candidacy_pause_min, candidacy_pause_max);
+      no_candidate_for(candidacy_pause);
+    }
+    push({Kind::look_for_controller});  // which gives /controller up, if it is still ours
     co_return;
   }
   WEIR_LOG(error, "the controller could not finish its work ({}): {}", static_cast<int>(during), error.text());
@@ -46,17 +48,40 @@ Task<void> Controller::Impl::failed(ZkError error, Kind during) {
   // Half in office is worse than out of it: give it up, and try again (or let another).
   if (state.epoch_version >= 0) (void)co_await store.remove(std::string(layout::controller_path));
   resign();
-  co_await runtime::sleep(shard, failed_load_pause);
-  push({Kind::look_for_controller});
+  no_candidate_for(failed_load_pause);  // and looks again then
+}
+
+void Controller::Impl::no_candidate_for(milliseconds pause) {
+  candidate_from = std::max(candidate_from.value_or(0ns), shard.clock().mono() + pause);
+  candidacy.wake();
+}
+
+Task<void> Controller::Impl::candidacy_timer() {
+  while (!stopping) {
+    if (!candidate_from) {
+      co_await candidacy.wait();
+      continue;
+    }
+    const auto now = shard.clock().mono();
+    if (now < *candidate_from) {
+      (void)co_await candidacy.wait(*candidate_from - now);
+      continue;
+    }
+    candidate_from.reset();
+    push({Kind::look_for_controller});
+  }
 }
 
 // --- the election -----------------------------------------------------------------------------------------------
 
 void Controller::Impl::resign() {
+  const bool held = state.epoch_version >= 0;
+  if (held && shard.clock().mono() - office_taken >= office_short) candidacy_pause = 0ms;
   active = false;
   controller = no_broker;
   senders.drop_all();
   unsettled.clear();
+  refused_removals.clear();
   doubted.wake();
   state = decide::State{};
   state.self = options.broker;
@@ -83,11 +108,12 @@ Task<ZkResult<>> Controller::Impl::look_for_controller() {
         co_return ZkResult<>();
       }
       // Of our session, but not of this office: left over from one that failed.
-      auto removed = co_await zk.remove(path, there->stat.version);
-      if (!removed && removed.error().code != ZkCode::no_node) co_return std::unexpected(removed.error());
+      auto removed = co_await give_up_controller();
+      if (!removed) co_return removed;
       continue;
     }
-    if (in_office()) resign();  // somebody removed it
+    if (in_office()) resign();                   // somebody removed it
+    if (candidate_from) co_return ZkResult<>();  // others may; the watch says so
     auto taken = co_await take_office();
     if (!taken) co_return std::unexpected(taken.error());
     if (*taken) break;
@@ -103,16 +129,40 @@ Task<ZkResult<>> Controller::Impl::look_for_controller() {
   co_return ZkResult<>();
 }
 
+// Made where it is not there yet.
+Task<ZkResult<zkclient::Data>> Controller::Impl::controller_epoch() {
+  const std::string path(layout::controller_epoch_path);
+  auto there = co_await zk.get(path, Watch{});
+  if (there || there.error().code != ZkCode::no_node) co_return there;
+  auto made = co_await zk.create(path, layout::encode_controller_epoch(ControllerEpoch{0}), CreateMode::persistent,
+                                 zkclient::Acl::open);
+  if (!made && made.error().code != ZkCode::node_exists) co_return std::unexpected(made.error());
+  co_return co_await zk.get(path, Watch{});
+}
+
+// Only where it is of our session. Whoever takes it writes the epoch in the same step: where that is as it was before
+// we looked, nobody has; a version of /controller itself says nothing, for each new one begins at 0.
+Task<ZkResult<>> Controller::Impl::give_up_controller() {
+  const std::string path(layout::controller_path);
+  auto epoch = co_await controller_epoch();
+  if (!epoch) co_return std::unexpected(epoch.error());
+  auto there = co_await zk.get(path, Watch{});
+  if (!there && there.error().code == ZkCode::no_node) co_return ZkResult<>();
+  if (!there) co_return std::unexpected(there.error());
+  if (there->stat.ephemeral_owner != zk.session_id()) co_return ZkResult<>();
+  std::vector<Op> ops{Op::check(std::string(layout::controller_epoch_path), epoch->stat.version),
+                      Op::remove(path, there->stat.version)};
+  auto done = co_await zk.multi(std::move(ops));
+  if (done) co_return ZkResult<>();
+  const auto code = done.error().code;
+  if (code == ZkCode::bad_version || code == ZkCode::no_node) co_return ZkResult<>();  // looked at again
+  co_return std::unexpected(done.error());
+}
+
 // /controller and the next /controller_epoch in one step; false when another was faster.
 Task<ZkResult<bool>> Controller::Impl::take_office() {
   const std::string epoch_path(layout::controller_epoch_path);
-  auto there = co_await zk.get(epoch_path, Watch{});
-  if (!there && there.error().code == ZkCode::no_node) {
-    auto made = co_await zk.create(epoch_path, layout::encode_controller_epoch(ControllerEpoch{0}),
-                                   CreateMode::persistent, zkclient::Acl::open);
-    if (!made && made.error().code != ZkCode::node_exists) co_return std::unexpected(made.error());
-    there = co_await zk.get(epoch_path, Watch{});
-  }
+  auto there = co_await controller_epoch();
   if (!there) co_return std::unexpected(there.error());
   const auto epoch = layout::decode_controller_epoch(epoch_path, there->data);
   if (!epoch) {

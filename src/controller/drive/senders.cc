@@ -158,7 +158,7 @@ Task<void> Senders::halt(BrokerId broker, QueuePtr queue, StopReplicaOrder order
     const auto code = answer.error().code;
     if (co_await again(broker, queue, "StopReplica", answer.error())) continue;
     if (queue->ended || code != ErrorCode::INVALID_REQUEST || to_remove.empty()) co_return;
-    // Whose deletion this is waits for the broker's next life, and no other deletion waits for it.
+    // It is remembered what was to go, and said again when the broker is told everything; no other order waits for it.
     OrderAnswer refused;
     for (const auto& at : to_remove) refused.push_back({at, code});
     tell_.removed(broker, std::move(refused));

@@ -15,6 +15,12 @@ using zkclient::Op;
 using zkclient::ZkCode;
 using zkclient::ZkError;
 
+namespace {
+
+constexpr std::size_t path_shown_max = 300;  // of a name that may be of any length
+
+}  // namespace
+
 bool office_lost(const ZkError& error) {
   return error.path == layout::controller_epoch_path &&
          (error.code == ZkCode::bad_version || error.code == ZkCode::no_node);
@@ -164,8 +170,9 @@ Task<ZkResult<std::vector<TopicRead>>> Store::topics(std::vector<std::string> na
   auto one = [&](std::size_t i) -> Task<void> {
     const auto path = layout::path_of_topic(names[i]);
     // Somebody made the node by hand. No broker could make a folder of that name, and none would take our orders.
-    if (const auto fine = cluster::validate_topic_name(names[i]); !fine) {
-      WEIR_LOG(error, "a topic is left out: {}: {}", path, fine.error().message);
+    if (const auto fine = cluster::validate_name_of_existing(names[i]); !fine) {
+      WEIR_LOG_LIMITED(error, std::chrono::seconds(5), "a topic is left out: {}: {}",
+                       std::string_view(path).substr(0, path_shown_max), fine.error().message);
       co_return;
     }
     auto there = co_await zk_.get(path, watch);
