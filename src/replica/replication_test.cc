@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "record/batch.h"
+#include "replica/fetch_steps.h"
 #include "replica/test_cluster.h"
 
 namespace weir::replica {
@@ -246,6 +248,38 @@ TEST(Replication, ProducingGoesOnWhileFetchersChange) {
     EXPECT_LT(longest, 150ms) << "no back-off after an error";
     for (int i = 0; i < 8; ++i) EXPECT_EQ(cluster[2].values({"t", PartitionId{i}}), numbers(0, 40));
   }
+}
+
+// What the fetcher that had a partition before still brings is not appended; and what was asked for before the log got
+// longer is passed over, without an error.
+TEST(Replication, AnAnswerThatComesAfterTheNextFetcherTookOver) {
+  Cluster cluster(2, 5, 1);
+  cluster.start();
+  cluster.create(t0, {1, 2}, uuid(7));
+  ASSERT_EQ(produce(cluster, 1, t0, "0"), ErrorCode::NONE);
+  const auto partition = cluster[2].find(t0);
+  const auto bring = [&](std::uint64_t turn, Offset at) {
+    auto state = std::make_shared<fetching::State>();
+    state->id = t0;
+    state->following = {partition, &cluster.world.shard(0), partition->leader_epoch(), uuid(7), turn};
+    std::vector<fetching::Item> items{fetching::item_of(state)};
+    record::Builder builder;
+    builder.append({.timestamp = 1, .key = {}, .value = bytes::as_bytes(std::string_view("x")), .headers = {}});
+    items[0].records = *builder.build();
+    record::set_base_offset(items[0].records.mutable_view(), at);
+    items[0].at = at;
+    items[0].leader_high_watermark = items[0].leader_start = Offset{0};
+    cluster[2].run([&]() -> Task<void> { co_await fetching::on_owners(items, fetching::take_records); });
+    return std::pair(items[0].error.code, items[0].next);
+  };
+  const auto before = partition->fetch_turn();
+  for (int fetchers = 2; partition->fetch_turn() == before && fetchers < 9; ++fetchers) {
+    cluster[2].run([&]() -> Task<void> { co_await cluster[2].manager->set_fetchers(fetchers); });
+  }
+  ASSERT_GT(partition->fetch_turn(), before) << "another one has it now";
+  EXPECT_EQ(bring(before, Offset{1}), std::pair(ErrorCode::NOT_LEADER_OR_FOLLOWER, Offset{1}));
+  EXPECT_EQ(bring(partition->fetch_turn(), Offset{0}), std::pair(ErrorCode::NONE, Offset{1}));
+  EXPECT_EQ(cluster[2].values(t0), numbers(0, 1));
 }
 
 TEST(Replication, TheNumberOfFetchersIsBounded) {
