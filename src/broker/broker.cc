@@ -682,6 +682,7 @@ Task<Result<>> Broker::Impl::start() {
   if (auto done = co_await settle_ids(); !done) co_return done;
   if (auto done = co_await read_configs(); !done) co_return done;
   if (auto done = co_await load_tls(); !done) co_return done;
+  co_await replicas->set_fetchers(node.config()->config.num_replica_fetchers);  // as ZooKeeper has it
   if (auto done = co_await replicas->start(); !done) co_return done;
   replicas_started = true;
   set_throttles();
