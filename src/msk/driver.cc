@@ -101,6 +101,12 @@ bool remember_replicas(Operation& operation, const Action& action) {
   return news;
 }
 
+Task<Stored<>> end_throttle(KafkaView view, Operation operation, std::vector<std::int32_t> members,
+                            std::int64_t move_rate) {
+  if (move_rate > 0 && throttled_unremembered(operation)) co_return co_await clear_throttles(view, std::move(members));
+  co_return co_await unthrottle(view, std::move(operation.settings_before));
+}
+
 const ClusterSpec& wanted(const Operation& operation) { return operation.going_back ? operation.from : operation.to; }
 
 }  // namespace
@@ -391,7 +397,9 @@ Task<Driver::Next> Driver::carry_out(Versioned<Operation> operation, Versioned<C
       result = outcome(co_await throttle(operation, cluster.value, action.assignment));
       if (result) result = outcome(co_await reassign(view, action.assignment));
       break;
-    case Kind::unthrottle: result = outcome(co_await unthrottle(view, operation.value.settings_before)); break;
+    case Kind::unthrottle:
+      result = outcome(co_await end_throttle(view, operation.value, member_ids(cluster.value), options_.move_rate));
+      break;
     case Kind::cancel:
       result = outcome(co_await throttle(operation, cluster.value, action.assignment));
       if (result) result = outcome(co_await cancel_reassignments(view, action.assignment));
@@ -560,7 +568,8 @@ Task<Stored<Facts>> Driver::facts(Cluster cluster, bool partitions) {
 
 Task<Stored<std::string>> Driver::what_is_left(Operation operation, Cluster cluster) {
   // Moves that could not be taken back may go on: at no rate any more.
-  auto free = co_await unthrottle(KafkaView{&shard_, &zk_, cluster.chroot()}, operation.settings_before);
+  const KafkaView view{&shard_, &zk_, cluster.chroot()};
+  auto free = co_await end_throttle(view, operation, member_ids(cluster), options_.move_rate);
   if (!free) co_return std::unexpected(free.error());
   auto now = co_await facts(cluster, !operation.replicas_before.empty());
   if (!now) co_return std::unexpected(now.error());
@@ -589,6 +598,10 @@ Task<Stored<>> Driver::throttle(Versioned<Operation>& operation, Cluster cluster
                                 std::map<Partition, std::vector<std::int32_t>> assignment) {
   if (options_.move_rate <= 0) co_return Stored<>{};
   const KafkaView view{&shard_, &zk_, cluster.chroot()};
+  if (throttled_unremembered(operation.value)) {
+    auto cleared = co_await clear_throttles(view, member_ids(cluster));
+    if (!cleared) co_return cleared;
+  }
   const auto throttle = co_await throttle_for(view, std::move(assignment), member_ids(cluster), options_.move_rate);
   if (!throttle) co_return std::unexpected(throttle.error());
   auto before = co_await settings_to_remember(view, *throttle, operation.value.settings_before);

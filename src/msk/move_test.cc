@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "msk/codec.h"
 #include "msk/fake_kafka.h"
 #include "msk/plane_fixture.h"
 
@@ -94,6 +95,29 @@ TEST_F(MoveTest, IsThrottledUntilItIsOverAlsoAfterACrash) {
     ++led[p.leader];
   }
   EXPECT_EQ(led.size(), 6U) << "each broker leads one of the six";
+}
+
+// A control plane of before there was anything to remember by has begun it.
+TEST_F(MoveTest, ThrottlesOfAnOlderControlPlaneGoAsWell) {
+  kafka->never_in_sync = {4, 5, 6};
+  ASSERT_EQ(grow().status, 200);
+  ASSERT_TRUE(comes([&] { return kafka->reassignments > 0; }));
+  for (int i = 0; i < 20; ++i) pass();
+  end();
+  for (const auto& [path, data] : tree->dump()) {
+    Operation o;
+    if (!path.starts_with("/weir/msk/operations/") || data.find("INCREASE_BROKER_COUNT") == std::string::npos) continue;
+    ASSERT_TRUE(decode(data, o).has_value());
+    o.settings_before.clear();
+    o.replicas_before.clear();
+    write(path, encode(o));
+  }
+  make();
+  for (int i = 0; i < 20; ++i) pass();
+  ASSERT_TRUE(throttled_anywhere());
+  kafka->never_in_sync.clear();
+  ASSERT_TRUE(comes([&] { return state(arn) == "ACTIVE"; }));
+  EXPECT_FALSE(throttled_anywhere());
 }
 
 // Who makes topics does not know that brokers are about to go.

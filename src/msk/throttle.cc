@@ -84,7 +84,7 @@ Task<Stored<Throttle>> throttle_for(KafkaView view, std::map<Partition, std::vec
   }
   Throttle out;
   out.topics = throttle_lists(partitions, assignment);
-  if (!out.topics.empty()) out.brokers = std::move(brokers);
+  out.brokers = std::move(brokers);
   out.bytes_per_second = bytes_per_second;
   co_return out;
 }
@@ -119,6 +119,7 @@ Task<Stored<>> set_throttle(KafkaView view, Throttle throttle, Settings before) 
     auto set = co_await set_config(view, std::string(layout::topics_type), name, std::move(changes));
     if (!set) co_return set;
   }
+  if (throttle.topics.empty()) co_return Stored<>{};
   const auto rate = std::to_string(throttle.bytes_per_second);
   for (const auto id : throttle.brokers) {
     const auto& users = before[entity(id)];
@@ -153,6 +154,27 @@ Task<Stored<>> unthrottle(KafkaView view, Settings before) {
     if (!done) co_return done;
   }
   co_return Stored<>{};
+}
+
+bool throttled_unremembered(const Operation& operation) {
+  for (const auto& [at, users] : operation.settings_before) {
+    if (at != entity(layout::brokers_type, layout::default_entity)) return false;
+  }
+  return std::ranges::any_of(operation.steps, [&operation](const Step& step) {
+    const bool moves = step.kind == StepKind::spread || step.kind == StepKind::drain || step.kind == StepKind::cancel;
+    if (!moves) return false;
+    // The note has how often it was asked for. Of moves that are taken back it may be the first time.
+    return !step.note.empty() || (step.kind == StepKind::cancel && step.begun && operation.replicas_before.empty());
+  });
+}
+
+Task<Stored<>> clear_throttles(KafkaView view, std::vector<std::int32_t> brokers) {
+  const auto names = co_await topic_names(view);
+  if (!names) co_return std::unexpected(names.error());
+  Settings none;
+  for (const auto& name : *names) none[entity(layout::topics_type, name)];
+  for (const auto id : brokers) none[entity(id)];
+  co_return co_await unthrottle(view, std::move(none));
 }
 
 }  // namespace weir::msk

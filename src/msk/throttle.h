@@ -30,7 +30,7 @@ std::string joined_lists(std::string_view users, std::string_view ours);
 // What these moves would be throttled by.
 struct Throttle {
   std::map<std::string, ThrottleLists> topics;
-  std::vector<std::int32_t> brokers;
+  std::vector<std::int32_t> brokers;  // nothing is set for them where nothing is copied, but remembered all the same
   std::int64_t bytes_per_second = 0;  // of each broker, as leader and as follower
 };
 Task<Stored<Throttle>> throttle_for(KafkaView view, std::map<Partition, std::vector<std::int32_t>> assignment,
@@ -41,5 +41,11 @@ Task<Stored<Settings>> settings_to_remember(KafkaView view, Throttle throttle, S
 Task<Stored<>> set_throttle(KafkaView view, Throttle throttle, Settings before);
 // When no move is under way.
 Task<Stored<>> unthrottle(KafkaView view, Settings before);
+
+// Pure. Whether this operation's moves were throttled by a control plane of before there was `settings_before`: what it
+// set is not to be taken for a user's. One that has asked for a move since then remembers at least its brokers.
+bool throttled_unremembered(const Operation& operation);
+// All throttles go, whoever set them.
+Task<Stored<>> clear_throttles(KafkaView view, std::vector<std::int32_t> brokers);
 
 }  // namespace weir::msk

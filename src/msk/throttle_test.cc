@@ -30,5 +30,22 @@ TEST(Throttle, AUsersListIsAddedTo) {
   EXPECT_EQ(joined_lists("0:1", ""), "0:1");
 }
 
+TEST(Throttle, OfAMoveThatRemembersNothingIsKnown) {
+  Operation o;
+  o.steps = {Step{StepKind::spread, 0, true, true, ""}, Step{StepKind::settled, 0, false, true, ""}};
+  EXPECT_FALSE(throttled_unremembered(o)) << "there was nothing to move";
+  o.steps[0].note = "1";
+  EXPECT_TRUE(throttled_unremembered(o));
+  o.settings_before["brokers/<default>"];
+  EXPECT_TRUE(throttled_unremembered(o)) << "that is of a configuration";
+  o.settings_before["brokers/1"];
+  EXPECT_FALSE(throttled_unremembered(o));
+  o.settings_before.clear();
+  o.steps = {Step{StepKind::cancel, 0, false, true, ""}};
+  EXPECT_TRUE(throttled_unremembered(o));
+  o.replicas_before["t"][0] = {1, 2};
+  EXPECT_FALSE(throttled_unremembered(o)) << "cut off before it set anything";
+}
+
 }  // namespace
 }  // namespace weir::msk
