@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <exception>
 #include <utility>
 
 #include "msk/api/api.h"
@@ -40,10 +41,15 @@ struct Service::Impl {
     Call(runtime::Shard& on, aws::Request of) : request(std::move(of)), waiter(on) {}
     const aws::Request request;
     std::optional<Answer<api::Object>> answer;
+    std::exception_ptr error;  // instead of an answer
     runtime::Waiter waiter;
   };
   Task<void> carry_out(std::shared_ptr<Call> call, api::Handler handler) {
-    call->answer = co_await handler(context, call->request);
+    try {
+      call->answer = co_await handler(context, call->request);
+    } catch (...) {
+      call->error = std::current_exception();
+    }
     call->waiter.wake();
   }
   // Clients hear soon that there is no ZooKeeper, and may ask again. What was begun meanwhile goes on.
@@ -55,6 +61,7 @@ struct Service::Impl {
     const auto call = std::make_shared<Call>(shard, std::move(request));
     calls.spawn(carry_out(call, handler));
     (void)co_await call->waiter.wait(answer_max);
+    if (call->error) std::rethrow_exception(call->error);
     if (!call->answer) co_return std::unexpected(late);
     co_return std::move(*call->answer);
   }
