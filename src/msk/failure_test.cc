@@ -252,6 +252,17 @@ TEST(Failure, WhoKeepsTheNewSettingsIsSaid) {
   EXPECT_EQ(Unmended::configs(u.after), Unmended::configs(u.before));
 }
 
+TEST(Failure, ABrokerThatWasAddedAndCannotBeRemovedRunsOn) {
+  Unmended u;
+  u.plane.bad = fails("remove", 6, [](const auto&) { return true; });
+  const auto error = u.error(stuck({4}, grow));
+  EXPECT_NE(error.find("Taking it back failed as well: The disk is full. The cluster has 6 brokers now."),
+            std::string::npos)
+      << error;
+  EXPECT_EQ(error.find("does not run"), std::string::npos) << error;
+  EXPECT_EQ(u.after.down, std::vector<std::string>{});
+}
+
 TEST(Failure, PartitionsThatDoNotGoBackAreCounted) {
   Unmended u([](Plane& plane) {
     grown(plane);

@@ -140,6 +140,11 @@ std::vector<Step> go_on_without(std::vector<Step> steps, std::size_t failed) {
     if (what.broker != 0) return step.broker == what.broker;
     return (moves(what.kind) && moves(step.kind)) || (starts(what.kind) && starts(step.kind));
   });
+  // Who was stopped to leave stays after all.
+  if (what.kind == StepKind::leave && what.note.ends_with(leave_stopped_mark)) {
+    const auto at = steps.begin() + static_cast<std::ptrdiff_t>(failed);
+    steps.insert(at, {step_of(StepKind::start), step_of(StepKind::registered)});
+  }
   return steps;
 }
 

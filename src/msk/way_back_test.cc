@@ -39,6 +39,19 @@ TEST(WayBack, PartitionsThatDoNotMoveAreNotMovedAgain) {
   EXPECT_EQ(kinds(go_on_without(steps, 0)), "REMOVE_BROKERS TAKE_LEADERSHIP FINALIZE_UPDATE");
 }
 
+TEST(WayBack, WhoWasStoppedToLeaveAndCannotIsStartedAgain) {
+  std::vector<Step> steps;
+  for (const auto kind : {StepKind::leave, StepKind::leaders, StepKind::record}) steps.push_back(step_of(kind));
+  steps[0].note = "1 4";
+  EXPECT_EQ(kinds(go_on_without(steps, 0)), "TAKE_LEADERSHIP FINALIZE_UPDATE") << "it runs";
+  steps[0].note = "1 4 stopped";
+  const auto then = go_on_without(steps, 0);
+  ASSERT_EQ(then.size(), 4U);
+  EXPECT_EQ(then[0].kind, StepKind::start);
+  EXPECT_EQ(then[1].kind, StepKind::registered);
+  EXPECT_EQ(go_on_without(then, 0).size(), 2U) << "nor for ever";
+}
+
 class LeftTest : public testing::Test {
  protected:
   LeftTest() {

@@ -249,11 +249,10 @@ std::vector<std::int32_t> leaving(const Operation& operation, const Cluster& clu
 // nobody gives it anything any more, and looked at once more before it is removed: if it got replicas, they are moved,
 // too. For those that cannot do without it, it is started again. The note has how often it was drained anew, the
 // broker, and a mark while it is stopped.
-constexpr std::string_view stopped_mark = " stopped";
 constexpr int drains_max = 9;
 
 std::string leave_note(int drains, std::int32_t broker, bool stopped) {
-  return fmt::format("{} {}{}", drains, broker, stopped ? stopped_mark : "");
+  return fmt::format("{} {}{}", drains, broker, stopped ? leave_stopped_mark : "");
 }
 
 // Whether the others of its replicas are enough, as `unsafe_without` has it.

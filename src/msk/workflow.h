@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -106,6 +107,9 @@ std::vector<Step> plan(const Operation& operation, const Cluster& cluster);
 Decision decide(const Operation& operation, const Step& step, const Cluster& cluster, const Facts& facts);
 
 // --- parts, for tests and for others
+
+// At the end of the note of `leave` while the broker that is to go is stopped and not gone.
+inline constexpr std::string_view leave_stopped_mark = " stopped";
 
 Step step_of(StepKind kind, std::int32_t broker = 0);
 
