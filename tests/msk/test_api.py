@@ -74,8 +74,11 @@ def test_a_session_token_is_none_of_ours(plane):
 
 
 def test_the_cluster_of_weir_up_is_there_to_stay(kafka):
-    wait(lambda: kafka.list_clusters(ClusterNameFilter="local")["ClusterInfoList"])
-    local = kafka.list_clusters(ClusterNameFilter="local")["ClusterInfoList"][0]
+    def active():  # HEALING for a moment, where the control plane looked before the broker was there
+        return [info for info in kafka.list_clusters(ClusterNameFilter="local")["ClusterInfoList"] if info["State"] == "ACTIVE"]
+
+    wait(active)
+    local = active()[0]
     arn, version = local["ClusterArn"], local["CurrentVersion"]
     by_tls_only = {"EncryptionInTransit": {"ClientBroker": "TLS"}}
     for answer in (refused(kafka.update_broker_count, ClusterArn=arn, CurrentVersion=version, TargetNumberOfBrokerNodes=16),
