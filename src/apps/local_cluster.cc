@@ -13,6 +13,7 @@
 #include "msk/kafka.h"
 #include "msk/local.h"
 #include "msk/store.h"
+#include "provision/instance_type.h"
 
 namespace weir::apps {
 
@@ -127,6 +128,36 @@ Task<bool> record_local_cluster(runtime::Shard& shard, runtime::Random& random, 
                      written.error().text);
   }
   co_return written && *written;
+}
+
+Task<std::optional<msk::Cluster>> settled_local_cluster(runtime::Shard& shard, zkclient::Zk& zk) {
+  msk::Store store(shard, zk);
+  auto clusters = co_await store.clusters();
+  if (!clusters) co_return std::nullopt;
+  const auto it = std::ranges::find(*clusters, std::string(Supervised::cluster), &msk::Cluster::name);
+  const bool settled = it != clusters->end() && !it->supervised.empty() && it->state == msk::ClusterState::active &&
+                       it->active_operation.empty();
+  if (!settled) co_return std::nullopt;
+  co_return std::move(*it);
+}
+
+std::optional<provision::BrokerSpec> changed_by_the_api(const msk::Cluster& cluster, std::int32_t broker,
+                                                        const std::string& host) {
+  const auto& spec = cluster.spec;
+  msk::ClusterSpec plain;
+  plain.kafka_version = spec.kafka_version;
+  plain.jmx_exporter = spec.jmx_exporter;
+  plain.client_broker = msk::ClientBroker::plaintext;
+  const auto properties = msk::local_properties(spec);
+  const bool other_type = spec.instance_type != msk::local_instance_type;
+  if (!other_type && properties == msk::local_properties(plain)) return std::nullopt;
+  provision::BrokerSpec out;
+  out.key = {Supervised::cluster, broker};
+  out.address = host;
+  const auto type = provision::find_instance_type(spec.instance_type);
+  if (type && other_type) out.limits = provision::limits_of(*type, spec.volume_gib);
+  for (const auto& [key, value] : properties) out.properties.emplace(key, value);
+  return out;
 }
 
 }  // namespace weir::apps

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "cli/state.h"
+#include "msk/model.h"
 #include "msk/names.h"
+#include "provision/place.h"
 #include "runtime/random.h"
 #include "runtime/shard.h"
 #include "zkclient/zk.h"
@@ -20,5 +23,13 @@ std::string local_defaults(const cli::State& state, std::int32_t brokers);
 // since an operation changes it, or it could not be written.
 runtime::Task<bool> record_local_cluster(runtime::Shard& shard, runtime::Random& random, zkclient::Zk& zk,
                                          msk::Realm realm, cli::State state);
+
+// The record when no operation changes it; nothing: not now.
+runtime::Task<std::optional<msk::Cluster>> settled_local_cluster(runtime::Shard& shard, zkclient::Zk& zk);
+
+// What a broker at `host` gets for what the API changed of the cluster, all but its certificate; nothing: it changed
+// nothing that `weir up` does not say itself.
+std::optional<provision::BrokerSpec> changed_by_the_api(const msk::Cluster& cluster, std::int32_t broker,
+                                                        const std::string& host);
 
 }  // namespace weir::apps

@@ -54,6 +54,7 @@ using runtime::Task;
 constexpr auto seat_path = "/weir/active";
 constexpr milliseconds session_timeout{6000};
 constexpr milliseconds session_end_max{5000};
+constexpr milliseconds restart_max{120'000};
 constexpr milliseconds connect_max{30'000};
 constexpr milliseconds stop_all_max{25'000};
 
@@ -129,7 +130,9 @@ class ControlPlane {
   msk::ServiceOptions service_options();
   provision::MachineOptions machine_options();
   Task<std::string> may_begin_empty(provision::EmptyStart start);
+  bool certify(provision::BrokerSpec& spec);  // for its address; what goes wrong is said in the log
   Task<void> certify_local();
+  Task<void> complete_local();
   Task<void> record_local();
   Task<void> keep_recorded();
   Task<bool> gained();
@@ -156,7 +159,8 @@ class ControlPlane {
   std::unique_ptr<aws::Endpoint> endpoint_;
   std::unique_ptr<Seat> seat_;
   ApiPlace at_;
-  std::string recorded_;  // what of `weir up` the record of `local` says
+  std::string recorded_;   // what of `weir up` the record of `local` says
+  std::string completed_;  // the same, and its brokers have what the API changed
   runtime::Scope scope_{shards_[0]};
   runtime::Waiter look_again_{shards_[0]};
   bool stopping_ = false;
@@ -269,7 +273,46 @@ Task<void> ControlPlane::keep_recorded() {
   while (!stopping_) {
     co_await look_again_.wait(every);
     if (!stopping_ && place_.machine() != nullptr) co_await record_local();
+    if (!stopping_ && place_.machine() != nullptr) co_await complete_local();
   }
+}
+
+bool ControlPlane::certify(provision::BrokerSpec& spec) {
+  const auto name = fmt::format("b-{}.{}", spec.key.broker, spec.key.cluster);
+  auto issued = service_options().certify(name, {name, "localhost"}, {spec.address});
+  if (!issued) {
+    WEIR_LOG_LIMITED(error, seconds(60), "no new certificate for broker {}: {}", spec.key.text(), issued.error());
+    return false;
+  }
+  spec.files[std::string(msk::certificate_file)] = issued->chain_and_key;
+  spec.files[std::string(msk::authority_file)] = issued->authority;
+  return true;
+}
+
+// A broker that `weir up` brought (--brokers) knows nothing of what the API changed before. One after another.
+Task<void> ControlPlane::complete_local() {
+  if (completed_ == recorded_) co_return;
+  const auto now = recorded_;
+  const auto cluster = co_await settled_local_cluster(shard(), *zk_);
+  if (!cluster) co_return;
+  for (const auto& key : supervised_.brokers()) {
+    if (stopping_ || supervised_.spec(key.broker) || !cluster->members.contains(key.broker)) continue;
+    auto spec = changed_by_the_api(*cluster, key.broker, supervised_.host_of(key.broker));
+    if (!spec) continue;
+    if (msk::needs_certificate(cluster->spec) && !certify(*spec)) co_return;
+    WEIR_LOG(info, "broker {} gets the settings that the API gave to the others", key.text());
+    auto done = co_await place_.put(std::move(*spec));
+    if (!done) {
+      WEIR_LOG_LIMITED(warn, seconds(60), "broker {}: {}", key.text(), done.error().text);
+      co_return;
+    }
+    // One that a user has stopped has them when it is started.
+    const auto status = place_.status(key);
+    if (!status || status->state == provision::BrokerState::stopped) continue;
+    done = co_await place_.restart(key, provision::StopHow(), restart_max);
+    if (!done) WEIR_LOG(warn, "broker {} is not restarted: {}", key.text(), done.error().text);
+  }
+  completed_ = now;
 }
 
 // Where `weir up` was told another address, its brokers' certificates are for the old one.
@@ -305,6 +348,7 @@ Task<bool> ControlPlane::gained() {
   co_await supervised_.learn();
   co_await certify_local();
   recorded_.clear();
+  completed_.clear();
   co_await record_local();
   service_->set_active(true);
   co_return true;

@@ -126,6 +126,21 @@ def test_local_is_configured_live_and_by_restarts_and_keeps_that(up):
     assert up.configs()["auto.create.topics.enable"] == "true"
 
 
+def test_brokers_that_weir_up_adds_have_what_the_api_changed(up):
+    up.start()
+    up.change("update_security", EncryptionInfo={"EncryptionInTransit": {"ClientBroker": "TLS_PLAINTEXT"}})
+    up.change("update_cluster_configuration", **up.configure("roll", "num.io.threads=3\n"))
+    up.down()
+    up.start("--brokers", 3)
+    first = up.host.rsplit(".", 1)[0]
+    wait(lambda: raises_nothing(lambda: [socket.create_connection((f"{first}.{i}", 9094), 5).close() or i for i in (1, 2, 3)]))
+    wait(lambda: up.info()["State"] == "ACTIVE")
+    assert [up.configs(i)["num.io.threads"] for i in (1, 2, 3)] == ["3"] * 3
+    up.down()
+    up.start()
+    assert set(up.brokers()) == {1, 2, 3} and up.configs(3)["num.io.threads"] == "3"
+
+
 def test_local_heals_and_stays_down_when_it_was_stopped(up):
     up.start("--brokers", 2)
 
