@@ -3,8 +3,8 @@
 // Measured a few times a second, what is appended meanwhile added, and compared here. Near the limit producers are
 // refused (KAFKA_STORAGE_ERROR, which clients try again): the last twentieth is for what was accepted elsewhere and
 // must be replicated here, and for internal topics, so that consumers that catch up can commit. At the limit nothing is
-// fetched from leaders either, who are only asked where their logs start. Nothing that is there is lost; retention, deletion or a larger quota make room, and all
-// goes on.
+// fetched from leaders either, who are only asked where their logs start. Nothing that is there is lost; retention,
+// deletion or a larger quota make room, and all goes on.
 #pragma once
 
 #include <atomic>
