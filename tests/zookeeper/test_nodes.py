@@ -187,8 +187,11 @@ def test_a_large_node_is_kept_and_a_larger_one_refused(wire, root, zk):
     data = b"x" * 1_000_000
     c.set(root, data)
     assert c.get(root)[0] == data
-    c.send(b"\0" * 1_048_576)  # one byte more than jute.maxbuffer
-    assert c.closed()
+    try:
+        c.send(b"\0" * 1_048_576)  # one byte more than jute.maxbuffer
+        assert c.closed()
+    except ConnectionError:
+        pass  # closed while the rest was on its way
     assert wire().get(root)[1]["version"] == 1
 
 
